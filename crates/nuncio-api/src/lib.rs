@@ -1,0 +1,1 @@
+//! The resources nuncio reads: getambassador.io and the core Kubernetes kinds

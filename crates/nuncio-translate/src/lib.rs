@@ -1,0 +1,1 @@
+//! From resources to the model: the store, and one front end for each API
