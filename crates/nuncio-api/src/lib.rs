@@ -1,1 +1,10 @@
-//! The resources nuncio reads: getambassador.io and the core Kubernetes kinds
+//! The resources nuncio reads.
+//!
+//! [`object`] is a resource as its source gave it; [`getambassador`] and [`core`] hold the typed
+//! kinds. Everything here is data: no resource is checked beyond its types.
+
+pub mod core;
+pub mod getambassador;
+pub mod object;
+
+pub use object::{ObjectKey, ObjectMeta, RawObject, SourceRef};

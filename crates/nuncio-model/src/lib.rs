@@ -1,1 +1,18 @@
-//! What a gateway does, in the field's own words: listeners, routes, clusters; and the report
+//! What a gateway does, in the field's own words: listeners, virtual hosts, routes, clusters,
+//! endpoints, certificates; and the report that says what became of each resource.
+//!
+//! Nothing here knows where an object came from beyond its [`Origin`] (no resource kind has a
+//! type here) nor how it is encoded (no protobuf). Values are parsed once: a [`value::PathPrefix`]
+//! or a [`value::HeaderName`] exists only if it is valid, so whoever encodes the model needs no
+//! error paths.
+
+pub mod cluster;
+pub mod listener;
+pub mod report;
+pub mod route;
+pub mod value;
+
+mod gateway;
+
+pub use gateway::Gateway;
+pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity};

@@ -1,0 +1,53 @@
+//! `getambassador.io/v3alpha1`: Emissary's kinds, field by field.
+//!
+//! Every field that the API has is here, honoured or not: the front end decides and reports. A
+//! field absent in YAML is `None`, so that defaults from a Module can apply.
+
+mod host;
+mod listener;
+mod mapping;
+mod tlscontext;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use host::{
+    AcmeProvider, Host, HostTls, InsecureAction, InsecureRequestPolicy, RequestPolicy, SecretRef,
+};
+pub use listener::{
+    HostBinding, Listener, NamespaceBinding, NamespaceFrom, Protocol, ProtocolLayer, SecurityModel,
+};
+pub use mapping::{
+    AddedHeader, CircuitBreaker, Cors, KeepAlive, LoadBalancer, LoadBalancerCookie, Mapping,
+    RegexRewrite, RetryPolicy,
+};
+pub use tlscontext::TlsContext;
+
+/// The API group.
+pub const GROUP: &str = "getambassador.io";
+
+/// A `metav1.LabelSelector`. Emissary's users only write `matchLabels`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    pub match_labels: BTreeMap<String, String>,
+    pub match_expressions: Vec<LabelSelectorRequirement>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelectorRequirement {
+    pub key: String,
+    /// `In`, `NotIn`, `Exists`, `DoesNotExist`.
+    pub operator: String,
+    pub values: Vec<String>,
+}
+
+/// A reference to an object of a known kind by name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LocalRef {
+    pub name: String,
+}

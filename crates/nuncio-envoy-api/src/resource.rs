@@ -1,0 +1,106 @@
+//! Encoded resources, as they travel from the encoders to Envoy.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// The types of resource that nuncio serves, in the order in which a change is sent: what is
+/// referred to goes before what refers to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ResourceType {
+    Cluster,
+    ClusterLoadAssignment,
+    Secret,
+    Listener,
+    RouteConfiguration,
+}
+
+impl ResourceType {
+    pub const ALL: [Self; 5] = [
+        Self::Cluster,
+        Self::ClusterLoadAssignment,
+        Self::Secret,
+        Self::Listener,
+        Self::RouteConfiguration,
+    ];
+
+    pub const fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::ClusterLoadAssignment => {
+                "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+            }
+            Self::Secret => {
+                "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+            }
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::RouteConfiguration => {
+                "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+            }
+        }
+    }
+
+    pub fn from_type_url(type_url: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.type_url() == type_url)
+    }
+
+    /// The message's own name, without its package.
+    pub fn short_name(self) -> &'static str {
+        self.type_url()
+            .rsplit_once('.')
+            .map_or(self.type_url(), |(_, name)| name)
+    }
+}
+
+impl fmt::Display for ResourceType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short_name())
+    }
+}
+
+/// One resource: its bytes, and a version that depends on nothing else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resource {
+    /// A hash of `body`, in hexadecimal.
+    pub version: Arc<str>,
+    /// The encoded message, without its `Any`.
+    pub body: Bytes,
+    /// The ClusterLoadAssignment that an EDS cluster waits for.
+    pub assignment: Option<Arc<str>>,
+}
+
+impl Resource {
+    pub fn new(body: Bytes) -> Self {
+        Self {
+            version: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&body)).into(),
+            body,
+            assignment: None,
+        }
+    }
+}
+
+/// Everything that Envoy is to have, by type and name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    types: [BTreeMap<Arc<str>, Arc<Resource>>; ResourceType::ALL.len()],
+}
+
+impl Snapshot {
+    pub fn of(&self, resource_type: ResourceType) -> &BTreeMap<Arc<str>, Arc<Resource>> {
+        &self.types[resource_type as usize]
+    }
+
+    pub fn insert(&mut self, resource_type: ResourceType, name: Arc<str>, resource: Arc<Resource>) {
+        self.types[resource_type as usize].insert(name, resource);
+    }
+
+    pub fn len(&self) -> usize {
+        self.types.iter().map(BTreeMap::len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,19 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::cluster::{Certificate, Cluster, EndpointSet};
+use crate::listener::Listener;
+use crate::route::RouteTable;
+
+/// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
+/// key; every name that an entry refers to is there.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub struct Gateway {
+    pub listeners: BTreeMap<Arc<str>, Listener>,
+    pub route_tables: BTreeMap<Arc<str>, RouteTable>,
+    pub clusters: BTreeMap<Arc<str>, Cluster>,
+    pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
+    pub certificates: BTreeMap<Arc<str>, Certificate>,
+}

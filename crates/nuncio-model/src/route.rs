@@ -1,0 +1,232 @@
+//! Route tables: which request goes where.
+//!
+//! Nothing here says how a table is encoded: a virtual host is an ordered list of entries, the
+//! first that matches counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::report::Origin;
+use crate::value::{
+    Domain, HeaderName, HeaderValue, HostLiteral, MatchHeaderName, PathLiteral, Regex,
+};
+
+/// The routes of one or more filter chains (`config.route.v3.RouteConfiguration`).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RouteTable {
+    /// Named after its listener, never after its contents: a renamed table drains connections.
+    pub name: Arc<str>,
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Hosts with the same routes.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct VirtualHost {
+    pub name: Arc<str>,
+    /// No domain stands in two virtual hosts of one table.
+    pub domains: Vec<Domain>,
+    /// In the order in which they are tried. Shared between virtual hosts and tables.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// One entry: what it matches, and what is done then.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Route {
+    pub origin: Origin,
+    pub matches: RouteMatch,
+    pub action: Action,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+}
+
+/// All of it must hold.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RouteMatch {
+    pub path: PathMatch,
+    /// Of the path; a regex says so itself.
+    pub case_sensitive: bool,
+    pub headers: Vec<HeaderMatch>,
+    pub query_parameters: Vec<QueryParameterMatch>,
+    /// Only this part of the requests.
+    pub fraction: Option<RuntimeFraction>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum PathMatch {
+    /// Any path that begins with these characters.
+    Prefix(PathLiteral),
+    /// This path alone, whatever the query string.
+    Exact(PathLiteral),
+    /// The whole path without its query string.
+    Regex(Regex),
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct HeaderMatch {
+    pub name: MatchHeaderName,
+    pub value: StringMatch,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct QueryParameterMatch {
+    pub name: Arc<str>,
+    pub value: StringMatch,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub enum StringMatch {
+    Exact(Arc<str>),
+    Prefix(Arc<str>),
+    Suffix(Arc<str>),
+    /// Of the whole value.
+    Regex(Regex),
+}
+
+/// A share of requests in percent. Entries with one key and consecutive cumulative shares split
+/// traffic, because Envoy draws one random number a request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RuntimeFraction {
+    /// 0 to 100.
+    pub percent: u32,
+    pub runtime_key: Option<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum Action {
+    Forward(Box<Forward>),
+    Redirect(Redirect),
+    /// Answered by Envoy itself.
+    DirectResponse {
+        status: u16,
+        body: Arc<str>,
+    },
+}
+
+/// `config.route.v3.RouteAction`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Forward {
+    /// Name of a [`crate::Gateway::clusters`] entry.
+    pub cluster: Arc<str>,
+    /// Until the last byte of the response; zero is without end.
+    pub timeout: Duration,
+    /// Between bytes; zero is without end, `None` the connection manager's.
+    pub idle_timeout: Option<Duration>,
+    pub path_rewrite: PathRewrite,
+    pub host_rewrite: HostRewrite,
+    pub retry: Option<RetryPolicy>,
+    pub cors: Option<Cors>,
+    pub mirrors: Vec<Mirror>,
+    /// Protocols a client may upgrade to, such as `websocket`, in lower case.
+    pub upgrades: Vec<Arc<str>>,
+    pub priority: Priority,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum PathRewrite {
+    None,
+    /// In place of what the match took: the prefix, or for other matches the whole path.
+    Prefix(PathLiteral),
+    Regex {
+        pattern: Regex,
+        substitution: Arc<str>,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum HostRewrite {
+    None,
+    Literal(HostLiteral),
+    /// The upstream's own name.
+    Auto,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct RetryPolicy {
+    /// Envoy's conditions (`x-envoy-retry-on`), each a known word.
+    pub retry_on: Vec<Arc<str>>,
+    pub num_retries: Option<u32>,
+    pub per_try_timeout: Option<Duration>,
+}
+
+/// `config.route.v3.CorsPolicy` / `filters.http.cors.v3.CorsPolicy`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Cors {
+    pub allow_origins: Vec<StringMatch>,
+    pub allow_methods: Vec<Arc<str>>,
+    pub allow_headers: Vec<Arc<str>>,
+    pub expose_headers: Vec<Arc<str>>,
+    pub allow_credentials: bool,
+    /// Seconds, as the header has it.
+    pub max_age: Option<Arc<str>>,
+}
+
+/// A copy of requests to another cluster, whose answers are thrown away.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Mirror {
+    pub cluster: Arc<str>,
+    pub percent: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
+pub enum Priority {
+    #[default]
+    Default,
+    High,
+}
+
+/// `config.route.v3.RedirectAction`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Redirect {
+    /// Of the `location`; `None` keeps the request's.
+    pub scheme: Option<RedirectScheme>,
+    pub host: Option<HostLiteral>,
+    pub port: Option<u16>,
+    pub path: RedirectPath,
+    pub status: RedirectStatus,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum RedirectScheme {
+    Http,
+    Https,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum RedirectPath {
+    Keep,
+    /// The whole path.
+    Full(PathLiteral),
+    /// In place of the matched prefix.
+    Prefix(PathLiteral),
+    Regex {
+        pattern: Regex,
+        substitution: Arc<str>,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum RedirectStatus {
+    MovedPermanently,
+    Found,
+    SeeOther,
+    TemporaryRedirect,
+    PermanentRedirect,
+}
+
+/// Changes to headers on their way through.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct HeaderEdits {
+    pub add: Vec<HeaderAddition>,
+    pub remove: Vec<HeaderName>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HeaderAddition {
+    pub name: HeaderName,
+    /// In Envoy's substitution format (`%DOWNSTREAM_REMOTE_ADDRESS%`).
+    pub value: HeaderValue,
+    /// Beside what the message has of the name, or in place of it.
+    pub append: bool,
+}
