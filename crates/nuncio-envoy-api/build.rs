@@ -1,0 +1,55 @@
+//! Generates Envoy's API from the definitions under `proto/`.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message;
+
+/// The messages that nuncio writes; what they refer to comes with them. To add one, name its file
+/// here and bring it and its imports under `proto/` (see `proto/README.md`).
+const ROOTS: &[&str] = &[
+    "envoy/config/bootstrap/v3/bootstrap.proto",
+    "envoy/extensions/access_loggers/file/v3/file.proto",
+    "envoy/extensions/access_loggers/filters/cel/v3/cel.proto",
+    "envoy/extensions/access_loggers/stream/v3/stream.proto",
+    "envoy/extensions/filters/http/cors/v3/cors.proto",
+    "envoy/extensions/filters/http/rbac/v3/rbac.proto",
+    "envoy/extensions/filters/http/router/v3/router.proto",
+    "envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto",
+    "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto",
+    "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto",
+    "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto",
+    "envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.proto",
+    "envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.proto",
+    "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto",
+    "envoy/extensions/transport_sockets/tls/v3/tls.proto",
+    "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
+    "envoy/service/discovery/v3/ads.proto",
+    "xds/type/matcher/v3/matcher.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+
+    let descriptors = protox::Compiler::new(["proto"])?
+        .include_imports(true)
+        .include_source_info(false)
+        .open_files(ROOTS)?
+        .file_descriptor_set();
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+
+    let mut config = prost_build::Config::new();
+    config
+        .include_file("api.rs")
+        // Sorted maps: the same message is the same bytes in every process.
+        .btree_map(["."])
+        // Shared bytes: an encoded message is held once, however many wait for it.
+        .bytes(["."])
+        .enable_type_names()
+        .compile_well_known_types();
+    tonic_prost_build::configure()
+        .compile_well_known_types(true)
+        .compile_fds_with_config(descriptors, config)?;
+    Ok(())
+}
