@@ -1,1 +1,32 @@
-//! Where resources come from: a folder of manifests
+//! Where resources come from: a folder of manifests.
+//!
+//! ```text
+//!  files ──▶ folder ──▶ manifest ──▶ ChangeSet ──▶ store
+//!    │         ▲
+//!    └─ watch ─┘        locate: object + field ──▶ file:line:column, for messages
+//! ```
+//!
+//! [`manifest`] and [`locate`] are pure. [`folder`] reads the files and remembers what it read, so
+//! that a file that breaks, or a folder that goes away, leaves its last good objects in effect.
+//! [`watch`] runs it whenever something changed.
+
+pub mod folder;
+pub mod locate;
+pub mod manifest;
+
+pub use folder::Folder;
+pub use locate::{Position, position};
+
+use nuncio_api::{ObjectKey, RawObject};
+use nuncio_model::Entry;
+
+/// What changed since the last one, to be taken up as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeSet {
+    /// New objects and new contents of known ones, in the order of their sources.
+    pub upserted: Vec<RawObject>,
+    /// Objects that no source has any more.
+    pub deleted: Vec<ObjectKey>,
+    /// Every problem that stands now: replaces those of earlier change sets.
+    pub problems: Vec<Entry>,
+}
