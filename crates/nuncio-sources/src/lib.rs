@@ -13,9 +13,11 @@
 pub mod folder;
 pub mod locate;
 pub mod manifest;
+pub mod watch;
 
 pub use folder::Folder;
 pub use locate::{Position, position};
+pub use watch::Watcher;
 
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_model::Entry;
