@@ -47,6 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Shared bytes: an encoded message is held once, however many wait for it.
         .bytes(["."])
         .enable_type_names()
+        .type_name_domain(["."], "type.googleapis.com")
         .compile_well_known_types();
     tonic_prost_build::configure()
         .compile_well_known_types(true)

@@ -1,1 +1,59 @@
-//! From the model to Envoy: one encoder for each kind of resource, and the bootstrap
+//! From the model to Envoy: one encoder for each kind of resource, and the bootstrap.
+//!
+//! The only code that knows protobuf. Encoders cannot fail: the model's values are checked. Each is
+//! a function of one model object, so that a change costs one resource. Messages live only while
+//! they are encoded; what stays is bytes.
+
+pub mod bootstrap;
+mod cluster;
+mod endpoints;
+mod filter;
+mod listener;
+mod proto;
+mod route;
+mod secret;
+mod table;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
+use nuncio_model::Gateway;
+use prost::Message;
+
+pub use bootstrap::BootstrapConfig;
+pub use cluster::cluster;
+pub use endpoints::cluster_load_assignment;
+pub use listener::listener;
+pub use secret::secret;
+pub use table::route_configuration;
+
+/// Encodes everything.
+pub fn encode(gateway: &Gateway) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let mut insert = |resource_type, name: &Arc<str>, resource| {
+        snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
+    };
+    for (name, each) in &gateway.clusters {
+        insert(ResourceType::Cluster, name, cluster(each));
+    }
+    for (name, each) in &gateway.endpoints {
+        let resource = cluster_load_assignment(each);
+        insert(ResourceType::ClusterLoadAssignment, name, resource);
+    }
+    for (name, each) in &gateway.certificates {
+        insert(ResourceType::Secret, name, secret(each));
+    }
+    for (name, each) in &gateway.listeners {
+        insert(ResourceType::Listener, name, listener(each));
+    }
+    for (name, each) in &gateway.route_tables {
+        let resource = route_configuration(each);
+        insert(ResourceType::RouteConfiguration, name, resource);
+    }
+    snapshot
+}
+
+fn resource(message: &impl Message) -> Resource {
+    Resource::new(Bytes::from(message.encode_to_vec()))
+}

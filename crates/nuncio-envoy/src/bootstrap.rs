@@ -1,0 +1,139 @@
+//! What Envoy starts with: how to reach nuncio, and the limits of the process.
+//!
+//! Written as JSON, the form in which Envoy's documentation and its users have it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+/// Name of the cluster that is nuncio itself.
+const XDS_CLUSTER: &str = "xds_cluster";
+
+/// RE2's program size that Envoy refuses a regular expression beyond. Emissary's 200 was for its
+/// users' own good and refused useful ones; this only keeps one expression from taking all memory.
+const MAX_REGEX_PROGRAM_SIZE: u32 = 20_000;
+
+/// What a bootstrap depends on. The same values give the same bytes: a bootstrap that differs
+/// makes a running Envoy restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootstrapConfig {
+    pub node_id: String,
+    pub node_cluster: String,
+    /// Socket of the ADS server.
+    pub xds_socket: PathBuf,
+    /// Socket of Envoy's admin interface, which is nowhere else.
+    pub admin_socket: PathBuf,
+    /// Heap beyond which Envoy sheds load; `None` where no limit is known.
+    pub max_heap_bytes: Option<u64>,
+    pub max_downstream_connections: u64,
+}
+
+/// The bootstrap in protobuf's JSON form.
+pub fn bootstrap(config: &BootstrapConfig) -> Value {
+    json!({
+        "node": { "id": config.node_id, "cluster": config.node_cluster },
+        "admin": { "address": { "pipe": { "path": config.admin_socket } } },
+        "dynamic_resources": {
+            "ads_config": {
+                "api_type": "DELTA_GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": true,
+                "grpc_services": [{
+                    "envoy_grpc": {
+                        "cluster_name": XDS_CLUSTER,
+                        // Without it Envoy takes up to 30 s to find a nuncio that came back.
+                        "retry_policy": {
+                            "retry_back_off": { "base_interval": "0.1s", "max_interval": "0.5s" }
+                        }
+                    }
+                }]
+            },
+            "cds_config": ads(),
+            "lds_config": ads()
+        },
+        "static_resources": { "clusters": [xds_cluster(config)] },
+        "cluster_manager": { "enable_deferred_cluster_creation": true },
+        "deferred_stat_options": { "enable_deferred_creation_stats": true },
+        "layered_runtime": {
+            "layers": [{
+                "name": "static_layer",
+                "static_layer": {
+                    "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
+                }
+            }]
+        },
+        "overload_manager": overload_manager(config)
+    })
+}
+
+fn ads() -> Value {
+    json!({ "ads": {}, "resource_api_version": "V3" })
+}
+
+fn xds_cluster(config: &BootstrapConfig) -> Value {
+    json!({
+        "name": XDS_CLUSTER,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type":
+                    "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": {} }
+            }
+        },
+        "load_assignment": {
+            "cluster_name": XDS_CLUSTER,
+            "endpoints": [{
+                "lb_endpoints": [{
+                    "endpoint": { "address": { "pipe": { "path": config.xds_socket } } }
+                }]
+            }]
+        }
+    })
+}
+
+/// Envoy's guide for edge proxies: give memory back, then stop keeping connections alive, then
+/// stop taking requests.
+fn overload_manager(config: &BootstrapConfig) -> Value {
+    const HEAP: &str = "envoy.resource_monitors.fixed_heap";
+    const CONNECTIONS: &str = "envoy.resource_monitors.global_downstream_max_connections";
+
+    let mut monitors = vec![json!({
+        "name": CONNECTIONS,
+        "typed_config": {
+            "@type": "type.googleapis.com/\
+                envoy.extensions.resource_monitors.downstream_connections.v3.\
+                DownstreamConnectionsConfig",
+            "max_active_downstream_connections": config.max_downstream_connections
+        }
+    })];
+    let mut actions = Vec::new();
+    if let Some(bytes) = config.max_heap_bytes {
+        monitors.push(json!({
+            "name": HEAP,
+            "typed_config": {
+                "@type": "type.googleapis.com/\
+                    envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
+                "max_heap_size_bytes": bytes
+            }
+        }));
+        let action = |name: &str, share: f64| {
+            json!({
+                "name": name,
+                "triggers": [{ "name": HEAP, "threshold": { "value": share } }]
+            })
+        };
+        actions.extend([
+            action("envoy.overload_actions.shrink_heap", 0.90),
+            action("envoy.overload_actions.disable_http_keepalive", 0.92),
+            action("envoy.overload_actions.stop_accepting_connections", 0.95),
+            action("envoy.overload_actions.stop_accepting_requests", 0.98),
+        ]);
+    }
+    json!({
+        "refresh_interval": "0.25s",
+        "resource_monitors": monitors,
+        "actions": actions
+    })
+}

@@ -1,0 +1,249 @@
+//! LDS: [`Listener`] → `envoy.config.listener.v3.Listener`.
+//!
+//! Nothing here depends on routes, clusters or certificates but by their names: what changes in a
+//! listener drains connections.
+
+use std::time::Duration;
+
+use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
+use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::config::listener::v3 as lds;
+use nuncio_envoy_api::envoy::extensions::access_loggers::file::v3 as file_log;
+use nuncio_envoy_api::envoy::extensions::access_loggers::filters::cel::v3 as cel;
+use nuncio_envoy_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
+use nuncio_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
+use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
+use nuncio_envoy_api::pack;
+use nuncio_envoy_api::resource::Resource;
+use nuncio_model::listener::{
+    DownstreamTls, FilterChain, HttpConnectionManager, Listener, ListenerFilter,
+};
+
+use crate::filter;
+use crate::proto::{ads, bool_value, duration, socket_address, uint32};
+use crate::resource;
+
+/// Emissary's text format (Module `envoy_log_format`).
+const ACCESS_LOG_FORMAT: &str = "ACCESS [%START_TIME%] \
+    \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
+    %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
+    %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
+    \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
+
+/// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
+/// (256 MiB) let few clients take all memory.
+const INITIAL_STREAM_WINDOW: u32 = 64 * 1024;
+const INITIAL_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Envoy's own default since 1.36, said aloud: what a client may have under way.
+const MAX_CONCURRENT_STREAMS: u32 = 1024;
+/// Longest wait for the headers of a request.
+const REQUEST_HEADERS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for bytes of a stream that has no `idle_timeout` of its own.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Longest wait for a request on a connection without any.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longest wait for a TLS handshake: a client that never finishes one holds nothing.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Encodes a listener.
+pub fn listener(listener: &Listener) -> Resource {
+    resource(&lds::Listener {
+        name: listener.name.to_string(),
+        address: Some(socket_address(listener.address, listener.port)),
+        stat_prefix: String::new(),
+        listener_filters: listener
+            .listener_filters
+            .iter()
+            .copied()
+            .map(listener_filter)
+            .collect(),
+        filter_chains: listener
+            .filter_chains
+            .iter()
+            .map(|chain| filter_chain(chain, &listener.stat_prefix))
+            .collect(),
+        traffic_direction: core::TrafficDirection::Unspecified.into(),
+        ..Default::default()
+    })
+}
+
+fn listener_filter(filter: ListenerFilter) -> lds::ListenerFilter {
+    let (name, config) = match filter {
+        ListenerFilter::TlsInspector => (
+            "envoy.filters.listener.tls_inspector",
+            pack(&TlsInspector::default()),
+        ),
+        ListenerFilter::ProxyProtocol => (
+            "envoy.filters.listener.proxy_protocol",
+            pack(&ProxyProtocol::default()),
+        ),
+    };
+    lds::ListenerFilter {
+        name: name.to_owned(),
+        config_type: Some(lds::listener_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}
+
+fn filter_chain(chain: &FilterChain, stat_prefix: &str) -> lds::FilterChain {
+    let matches = chain.tls.as_ref().map(|tls| lds::FilterChainMatch {
+        server_names: tls.server_name.iter().map(ToString::to_string).collect(),
+        transport_protocol: "tls".to_owned(),
+        ..Default::default()
+    });
+    lds::FilterChain {
+        name: chain.name.to_string(),
+        filter_chain_match: matches,
+        filters: vec![lds::Filter {
+            name: "envoy.filters.network.http_connection_manager".to_owned(),
+            config_type: Some(lds::filter::ConfigType::TypedConfig(pack(
+                &http_connection_manager(&chain.http, stat_prefix),
+            ))),
+        }],
+        transport_socket: chain.tls.as_ref().map(transport_socket),
+        transport_socket_connect_timeout: chain.tls.as_ref().and(duration(HANDSHAKE_TIMEOUT)),
+        ..Default::default()
+    }
+}
+
+fn transport_socket(tls: &DownstreamTls) -> core::TransportSocket {
+    let context = tls::DownstreamTlsContext {
+        common_tls_context: Some(tls::CommonTlsContext {
+            alpn_protocols: tls.alpn.iter().map(ToString::to_string).collect(),
+            tls_certificate_sds_secret_configs: vec![tls::SdsSecretConfig {
+                name: tls.certificate.to_string(),
+                sds_config: Some(ads()),
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    core::TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack(
+            &context,
+        ))),
+    }
+}
+
+fn http_connection_manager(
+    http: &HttpConnectionManager,
+    stat_prefix: &str,
+) -> hcm::HttpConnectionManager {
+    use hcm::http_connection_manager as inner;
+    let misdirected = http
+        .authorities
+        .as_deref()
+        .and_then(filter::misdirected_requests);
+    hcm::HttpConnectionManager {
+        stat_prefix: stat_prefix.to_owned(),
+        route_specifier: Some(inner::RouteSpecifier::Rds(hcm::Rds {
+            config_source: Some(ads()),
+            route_config_name: http.route_table.to_string(),
+        })),
+        local_reply_config: misdirected.is_some().then(misdirected_reply),
+        http_filters: misdirected
+            .into_iter()
+            .chain([filter::cors(), filter::router()])
+            .collect(),
+        access_log: vec![access_log()],
+        server_name: http.server_name.to_string(),
+        use_remote_address: bool_value(true),
+        xff_num_trusted_hops: http.xff_num_trusted_hops,
+        internal_address_config: Some(private_addresses()),
+        normalize_path: bool_value(true),
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            idle_timeout: duration(IDLE_TIMEOUT),
+            ..Default::default()
+        }),
+        http2_protocol_options: Some(core::Http2ProtocolOptions {
+            max_concurrent_streams: uint32(
+                http.max_concurrent_streams
+                    .unwrap_or(MAX_CONCURRENT_STREAMS),
+            ),
+            initial_stream_window_size: uint32(INITIAL_STREAM_WINDOW),
+            initial_connection_window_size: uint32(INITIAL_CONNECTION_WINDOW),
+            ..Default::default()
+        }),
+        request_headers_timeout: duration(REQUEST_HEADERS_TIMEOUT),
+        stream_idle_timeout: duration(STREAM_IDLE_TIMEOUT),
+        ..Default::default()
+    }
+}
+
+/// The addresses that Envoy took for internal before 1.33 made it a choice; `x-envoy-internal` and
+/// what follows from it stay as Emissary's users know them.
+fn private_addresses() -> hcm::http_connection_manager::InternalAddressConfig {
+    let range = |address: &str, length| core::CidrRange {
+        address_prefix: address.to_owned(),
+        prefix_len: uint32(length),
+    };
+    hcm::http_connection_manager::InternalAddressConfig {
+        unix_sockets: false,
+        cidr_ranges: vec![
+            range("10.0.0.0", 8),
+            range("172.16.0.0", 12),
+            range("192.168.0.0", 16),
+            range("127.0.0.0", 8),
+            range("fc00::", 7),
+            range("::1", 128),
+        ],
+    }
+}
+
+/// A request for a host that its connection was not made for finds no route: 404, as from a route
+/// table without that host. No other 403 is touched.
+fn misdirected_reply() -> hcm::LocalReplyConfig {
+    let expression = format!("response.code_details == '{}'", filter::MISDIRECTED_DETAILS);
+    hcm::LocalReplyConfig {
+        mappers: vec![hcm::ResponseMapper {
+            filter: Some(accesslog::AccessLogFilter {
+                filter_specifier: Some(
+                    accesslog::access_log_filter::FilterSpecifier::ExtensionFilter(
+                        accesslog::ExtensionFilter {
+                            name: "envoy.access_loggers.extension_filters.cel".to_owned(),
+                            config_type: Some(
+                                accesslog::extension_filter::ConfigType::TypedConfig(pack(
+                                    &cel::ExpressionFilter {
+                                        expression,
+                                        ..Default::default()
+                                    },
+                                )),
+                            ),
+                        },
+                    ),
+                ),
+            }),
+            status_code: uint32(404),
+            body: Some(core::DataSource {
+                specifier: Some(core::data_source::Specifier::InlineString(String::new())),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn access_log() -> accesslog::AccessLog {
+    use core::substitution_format_string::Format;
+    use file_log::file_access_log::AccessLogFormat;
+    let log = file_log::FileAccessLog {
+        path: "/dev/fd/1".to_owned(),
+        access_log_format: Some(AccessLogFormat::LogFormat(core::SubstitutionFormatString {
+            format: Some(Format::TextFormatSource(core::DataSource {
+                specifier: Some(core::data_source::Specifier::InlineString(
+                    ACCESS_LOG_FORMAT.to_owned(),
+                )),
+                ..Default::default()
+            })),
+            ..Default::default()
+        })),
+    };
+    accesslog::AccessLog {
+        name: "envoy.access_loggers.file".to_owned(),
+        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pack(&log))),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,104 @@
+//! Small messages that every encoder needs.
+
+use std::net::IpAddr;
+
+use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::r#type::matcher::v3 as matcher;
+use nuncio_envoy_api::envoy::r#type::v3 as percent;
+use nuncio_envoy_api::google::protobuf::{BoolValue, Duration, UInt32Value};
+use nuncio_model::route::StringMatch;
+use nuncio_model::value::Regex;
+
+pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
+    Some(BoolValue { value })
+}
+
+pub(crate) fn uint32(value: u32) -> Option<UInt32Value> {
+    Some(UInt32Value { value })
+}
+
+pub(crate) fn duration(duration: std::time::Duration) -> Option<Duration> {
+    Some(Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos())
+            .expect("invariant: a second has a billion nanoseconds"),
+    })
+}
+
+pub(crate) fn socket_address(address: IpAddr, port: u16) -> core::Address {
+    use core::socket_address::PortSpecifier;
+    core::Address {
+        address: Some(core::address::Address::SocketAddress(core::SocketAddress {
+            address: address.to_string(),
+            port_specifier: Some(PortSpecifier::PortValue(port.into())),
+            ..Default::default()
+        })),
+    }
+}
+
+pub(crate) fn named_address(host: &str, port: u16) -> core::Address {
+    use core::socket_address::PortSpecifier;
+    core::Address {
+        address: Some(core::address::Address::SocketAddress(core::SocketAddress {
+            address: host.to_owned(),
+            port_specifier: Some(PortSpecifier::PortValue(port.into())),
+            ..Default::default()
+        })),
+    }
+}
+
+/// The aggregated stream that everything comes by.
+pub(crate) fn ads() -> core::ConfigSource {
+    core::ConfigSource {
+        resource_api_version: core::ApiVersion::V3.into(),
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(
+            core::AggregatedConfigSource {},
+        )),
+        ..Default::default()
+    }
+}
+
+/// Without `google_re2`: its size limit is deprecated, the runtime's is in the bootstrap.
+pub(crate) fn regex(regex: &Regex) -> matcher::RegexMatcher {
+    matcher::RegexMatcher {
+        regex: regex.as_str().to_owned(),
+        engine_type: None,
+    }
+}
+
+pub(crate) fn regex_and_substitute(
+    pattern: &Regex,
+    substitution: &str,
+) -> matcher::RegexMatchAndSubstitute {
+    matcher::RegexMatchAndSubstitute {
+        pattern: Some(regex(pattern)),
+        substitution: substitution.to_owned(),
+    }
+}
+
+pub(crate) fn string_matcher(value: &StringMatch) -> matcher::StringMatcher {
+    use matcher::string_matcher::MatchPattern;
+    matcher::StringMatcher {
+        ignore_case: false,
+        match_pattern: Some(match value {
+            StringMatch::Exact(text) => MatchPattern::Exact(text.to_string()),
+            StringMatch::Prefix(text) => MatchPattern::Prefix(text.to_string()),
+            StringMatch::Suffix(text) => MatchPattern::Suffix(text.to_string()),
+            StringMatch::Regex(pattern) => MatchPattern::SafeRegex(regex(pattern)),
+        }),
+    }
+}
+
+pub(crate) fn fractional_percent(numerator: u32) -> percent::FractionalPercent {
+    percent::FractionalPercent {
+        numerator,
+        denominator: percent::fractional_percent::DenominatorType::Hundred.into(),
+    }
+}
+
+pub(crate) fn runtime_fraction(percent: u32, runtime_key: &str) -> core::RuntimeFractionalPercent {
+    core::RuntimeFractionalPercent {
+        default_value: Some(fractional_percent(percent)),
+        runtime_key: runtime_key.to_owned(),
+    }
+}
