@@ -65,8 +65,9 @@ pub struct Resource {
     pub version: Arc<str>,
     /// The encoded message, without its `Any`.
     pub body: Bytes,
-    /// The ClusterLoadAssignment that an EDS cluster waits for.
-    pub assignment: Option<Arc<str>>,
+    /// What Envoy asks for once it has this one, and waits for before it uses it: an EDS cluster's
+    /// assignment, a listener's route tables and certificates.
+    pub requires: Vec<(ResourceType, Arc<str>)>,
 }
 
 impl Resource {
@@ -74,7 +75,7 @@ impl Resource {
         Self {
             version: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(&body)).into(),
             body,
-            assignment: None,
+            requires: Vec::new(),
         }
     }
 }

@@ -8,7 +8,7 @@ use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::envoy::extensions::upstreams::http::v3 as http;
 use nuncio_envoy_api::pack;
-use nuncio_envoy_api::resource::Resource;
+use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::cluster::{
     CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, UpstreamProtocol, UpstreamTls,
 };
@@ -40,7 +40,10 @@ pub fn cluster(cluster: &Cluster) -> Resource {
     };
     let assignment = discovery(&mut message, &cluster.discovery);
     Resource {
-        assignment,
+        requires: assignment
+            .map(|name| (ResourceType::ClusterLoadAssignment, name))
+            .into_iter()
+            .collect(),
         ..resource(&message)
     }
 }

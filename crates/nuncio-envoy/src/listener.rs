@@ -3,6 +3,8 @@
 //! Nothing here depends on routes, clusters or certificates but by their names: what changes in a
 //! listener drains connections.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
@@ -15,7 +17,7 @@ use nuncio_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::T
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::pack;
-use nuncio_envoy_api::resource::Resource;
+use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::listener::{
     DownstreamTls, FilterChain, HttpConnectionManager, Listener, ListenerFilter,
 };
@@ -48,10 +50,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Encodes a listener.
 pub fn listener(listener: &Listener) -> Resource {
-    resource(&lds::Listener {
+    let message = lds::Listener {
         name: listener.name.to_string(),
         address: Some(socket_address(listener.address, listener.port)),
-        stat_prefix: String::new(),
         listener_filters: listener
             .listener_filters
             .iter()
@@ -63,9 +64,31 @@ pub fn listener(listener: &Listener) -> Resource {
             .iter()
             .map(|chain| filter_chain(chain, &listener.stat_prefix))
             .collect(),
-        traffic_direction: core::TrafficDirection::Unspecified.into(),
         ..Default::default()
-    })
+    };
+    Resource {
+        requires: requires(listener),
+        ..resource(&message)
+    }
+}
+
+/// Each once: chains share tables and certificates.
+fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
+    let tables = listener
+        .filter_chains
+        .iter()
+        .map(|chain| (ResourceType::RouteConfiguration, &chain.http.route_table));
+    let certificates = listener
+        .filter_chains
+        .iter()
+        .filter_map(|chain| chain.tls.as_ref())
+        .map(|tls| (ResourceType::Secret, &tls.certificate));
+    certificates
+        .chain(tables)
+        .map(|(resource_type, name)| (resource_type, Arc::clone(name)))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn listener_filter(filter: ListenerFilter) -> lds::ListenerFilter {

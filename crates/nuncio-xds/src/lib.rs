@@ -1,1 +1,10 @@
-//! The delta ADS server
+//! The delta ADS server: gives each Envoy what differs from what it has.
+//!
+//! [`session`] is the state machine of one stream, pure: requests, snapshots and the time go in,
+//! responses come out. [`server`] puts sessions on a Unix socket and says how far they are.
+
+mod accepted;
+pub mod server;
+pub mod session;
+
+pub use server::{AdsServer, Counters, Options, Refusal, Status, TypeCounts};

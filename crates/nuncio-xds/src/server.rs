@@ -1,0 +1,357 @@
+//! Sessions on a Unix socket, and how far they are.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nuncio_envoy_api::envoy::service::discovery::v3::aggregated_discovery_service_server::{
+    AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+};
+use nuncio_envoy_api::envoy::service::discovery::v3::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status as GrpcStatus, Streaming};
+
+use crate::accepted::Accepted;
+use crate::session::Session;
+
+/// Envoy names every cluster it has when it reconnects: 1.4 MB at 20,000. tonic's 4 MiB would
+/// refuse it for ever beyond some 58,000.
+const MAX_MESSAGE: usize = 256 * 1024 * 1024;
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a cluster stays after the routes stopped using it. At least as long as a filter
+    /// may hold a request back.
+    pub linger: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The server; clones are the same one.
+#[derive(Clone)]
+pub struct AdsServer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: Options,
+    accepted: Accepted,
+    /// The snapshot that counts, and its number.
+    snapshot: watch::Sender<(u64, Arc<Snapshot>)>,
+    streams: Mutex<HashMap<u64, StreamStatus>>,
+    next_stream: AtomicU64,
+    first_config_answered: Mutex<bool>,
+    status: watch::Sender<Status>,
+    counters: Mutex<Counters>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct StreamStatus {
+    settled: Option<u64>,
+    refused: Vec<Refusal>,
+    held: [usize; ResourceType::ALL.len()],
+}
+
+/// How far Envoy is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Envoys that are connected.
+    pub streams: usize,
+    /// Envoy has answered, or refused, every resource of a configuration once. Stays true.
+    pub first_config_answered: bool,
+    /// The newest snapshot that every connected Envoy has answered, by the number that
+    /// [`AdsServer::set_snapshot`] gave it; 0 before the first.
+    pub acknowledged: u64,
+    /// What is refused at the moment.
+    pub refused: Vec<Refusal>,
+    /// In the order of [`ResourceType::ALL`].
+    pub types: [TypeCounts; ResourceType::ALL.len()],
+}
+
+/// A resource that Envoy refused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    pub resource_type: ResourceType,
+    pub name: Arc<str>,
+    pub version: Arc<str>,
+    /// Envoy's words.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TypeCounts {
+    /// In the snapshot.
+    pub wanted: usize,
+    /// That Envoy has; the least of all Envoys.
+    pub held: usize,
+    pub refused: usize,
+}
+
+/// Since the server was made, in the order of [`ResourceType::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub responses: [u64; ResourceType::ALL.len()],
+    pub resources: [u64; ResourceType::ALL.len()],
+    pub removals: [u64; ResourceType::ALL.len()],
+    pub nacks: [u64; ResourceType::ALL.len()],
+}
+
+impl AdsServer {
+    pub fn new(options: Options) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                options,
+                accepted: Accepted::default(),
+                snapshot: watch::Sender::new((0, Arc::default())),
+                streams: Mutex::default(),
+                next_stream: AtomicU64::new(0),
+                first_config_answered: Mutex::default(),
+                status: watch::Sender::default(),
+                counters: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Makes a snapshot the one that counts; returns its number, counted from 1.
+    pub fn set_snapshot(&self, snapshot: Arc<Snapshot>) -> u64 {
+        let mut number = 0;
+        self.shared.snapshot.send_modify(|current| {
+            number = current.0 + 1;
+            *current = (number, snapshot);
+        });
+        self.shared.publish();
+        number
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
+    }
+
+    pub fn counters(&self) -> Counters {
+        *lock(&self.shared.counters)
+    }
+
+    /// Binds the socket, in place of one that a dead server left, and serves until `shutdown`.
+    pub fn bind(&self, path: &Path) -> io::Result<BoundServer> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(BoundServer {
+            server: self.clone(),
+            listener,
+        })
+    }
+}
+
+/// A server whose socket takes connections.
+pub struct BoundServer {
+    server: AdsServer,
+    listener: UnixListener,
+}
+
+impl BoundServer {
+    /// Serves until `shutdown`, then ends all streams.
+    pub async fn serve(
+        self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        let service = AggregatedDiscoveryServiceServer::new(self.server)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let serve = tonic::transport::Server::builder()
+            .initial_stream_window_size(16 * 1024 * 1024)
+            .initial_connection_window_size(16 * 1024 * 1024)
+            .add_service(service)
+            .serve_with_incoming(UnixListenerStream::new(self.listener));
+        tokio::select! {
+            result = serve => result,
+            () = shutdown => Ok(()),
+        }
+    }
+}
+
+type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, GrpcStatus>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for AdsServer {
+    type StreamAggregatedResourcesStream = ResponseStream<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = ResponseStream<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, GrpcStatus> {
+        Err(GrpcStatus::unimplemented(
+            "nuncio serves delta ADS: set api_type to DELTA_GRPC",
+        ))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, GrpcStatus> {
+        // One response for each type at most is under way.
+        let (responses, stream) = mpsc::channel(ResourceType::ALL.len());
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.run_stream(request.into_inner(), responses).await });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(Ok))))
+    }
+}
+
+impl Shared {
+    async fn run_stream(
+        self: Arc<Self>,
+        mut requests: Streaming<DeltaDiscoveryRequest>,
+        responses: mpsc::Sender<DeltaDiscoveryResponse>,
+    ) {
+        let id = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        let mut snapshots = self.snapshot.subscribe();
+        let (mut number, snapshot) = snapshots.borrow_and_update().clone();
+        let mut session = Session::new(snapshot, self.accepted.clone(), self.options.linger);
+        lock(&self.streams).insert(id, StreamStatus::default());
+        self.publish();
+        tracing::debug!(stream = id, "Envoy connected");
+
+        loop {
+            let timer = session.next_timer();
+            let to_send = tokio::select! {
+                request = requests.next() => match request {
+                    Some(Ok(request)) => session.on_request(request, Instant::now()),
+                    Some(Err(status)) => {
+                        tracing::debug!(stream = id, %status, "the stream broke");
+                        break;
+                    }
+                    None => break,
+                },
+                changed = snapshots.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let snapshot;
+                    (number, snapshot) = snapshots.borrow_and_update().clone();
+                    session.on_snapshot(snapshot, Instant::now())
+                }
+                () = sleep_until(timer) => session.on_timer(Instant::now()),
+            };
+            self.count(&mut session, &to_send);
+            self.note(id, number, &session);
+            for response in to_send {
+                if responses.send(response).await.is_err() {
+                    break;
+                }
+            }
+        }
+        lock(&self.streams).remove(&id);
+        self.publish();
+        tracing::debug!(stream = id, "Envoy disconnected");
+    }
+
+    fn count(&self, session: &mut Session, responses: &[DeltaDiscoveryResponse]) {
+        let mut counters = lock(&self.counters);
+        for resource_type in session.take_nacks() {
+            counters.nacks[resource_type as usize] += 1;
+        }
+        for response in responses {
+            if let Some(resource_type) = ResourceType::from_type_url(&response.type_url) {
+                let at = resource_type as usize;
+                counters.responses[at] += 1;
+                counters.resources[at] += response.resources.len() as u64;
+                counters.removals[at] += response.removed_resources.len() as u64;
+            }
+        }
+    }
+
+    fn note(&self, id: u64, number: u64, session: &Session) {
+        let mut refused: Vec<Refusal> = session
+            .refused()
+            .map(|(resource_type, name, refused)| Refusal {
+                resource_type,
+                name: Arc::clone(name),
+                version: Arc::clone(&refused.version),
+                detail: refused.detail.clone(),
+            })
+            .collect();
+        refused.sort();
+        if let Some(stream) = lock(&self.streams).get_mut(&id) {
+            if session.is_settled() {
+                stream.settled = Some(number);
+            }
+            stream.refused = refused;
+            stream.held = ResourceType::ALL.map(|t| session.held(t));
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let snapshot = Arc::clone(&self.snapshot.borrow().1);
+        let streams = lock(&self.streams);
+        let mut status = Status {
+            streams: streams.len(),
+            acknowledged: streams
+                .values()
+                .map(|stream| stream.settled.unwrap_or(0))
+                .min()
+                .unwrap_or(0),
+            ..Status::default()
+        };
+        status
+            .refused
+            .extend(streams.values().flat_map(|s| s.refused.iter().cloned()));
+        status.refused.sort();
+        status.refused.dedup();
+        for resource_type in ResourceType::ALL {
+            let at = resource_type as usize;
+            status.types[at] = TypeCounts {
+                wanted: snapshot.of(resource_type).len(),
+                held: streams.values().map(|s| s.held[at]).min().unwrap_or(0),
+                refused: status
+                    .refused
+                    .iter()
+                    .filter(|refusal| refusal.resource_type == resource_type)
+                    .count(),
+            };
+        }
+        drop(streams);
+        let mut answered = lock(&self.first_config_answered);
+        *answered |= status.acknowledged > 0;
+        status.first_config_answered = *answered;
+        self.status.send_if_modified(|current| {
+            let changed = *current != status;
+            *current = status;
+            changed
+        });
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("invariant: nothing panics while it holds the lock")
+}
