@@ -6,5 +6,6 @@
 pub mod core;
 pub mod getambassador;
 pub mod object;
+pub mod yaml;
 
 pub use object::{ObjectKey, ObjectMeta, RawObject, SourceRef};

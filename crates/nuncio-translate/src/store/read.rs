@@ -1,0 +1,366 @@
+//! From an object as its source gave it to a typed one.
+
+use std::sync::Arc;
+
+use nuncio_api::getambassador;
+use nuncio_api::{ObjectKey, RawObject};
+use nuncio_model::{Origin, Reason, Report, ResourceId};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::schema::{Schema, nearest};
+use super::{DISCOVERY_GROUP, Object, SERVICE_NAME_LABEL, Store};
+
+/// The version of getambassador.io that is read.
+const VERSION: &str = "v3alpha1";
+
+/// Kinds of getambassador.io that nuncio knows but does not honour, and what that means.
+const NOT_HONOURED: &[(&str, &str)] = &[
+    ("AuthService", "requests are NOT authenticated"),
+    ("ConsulResolver", "services in Consul are not found"),
+    ("DevPortal", "there is no developer portal"),
+    ("Filter", "requests are NOT filtered"),
+    ("FilterPolicy", "requests are NOT filtered"),
+    (
+        "KubernetesEndpointResolver",
+        "Services resolve as without a resolver",
+    ),
+    (
+        "KubernetesServiceResolver",
+        "Services resolve as without a resolver",
+    ),
+    ("LogService", "nothing is sent to it"),
+    ("RateLimit", "requests are NOT limited"),
+    ("RateLimitService", "requests are NOT limited"),
+    ("TCPMapping", "its connections are not forwarded"),
+    ("TracingService", "requests are not traced"),
+];
+
+/// Kinds of getambassador.io that are read.
+const HONOURED: &[&str] = &["Listener", "Host", "Mapping", "TLSContext", "Module"];
+
+/// Kinds of other groups that say how to route, and are not read.
+const OTHER_APIS: &[(&str, &str)] = &[
+    ("gateway.networking.k8s.io", ""),
+    ("networking.k8s.io", "Ingress"),
+    ("extensions", "Ingress"),
+    ("projectcontour.io", ""),
+];
+
+impl Store {
+    /// Puts an object into its table, or says why not.
+    pub(super) fn read(&mut self, object: RawObject, rkey: String) {
+        let key = object.key();
+        let id = Arc::new(ResourceId::new(
+            key.group.as_str(),
+            key.kind.as_str(),
+            key.namespace.as_str(),
+            key.name.as_str(),
+        ));
+        let mut reader = Reader {
+            origin: Origin::new(id),
+            rkey,
+            report: Report::default(),
+        };
+        let source = object.source.clone();
+        if !self.read_typed(object, &key, &mut reader) && !reader.report.is_empty() {
+            self.unread.insert(key.clone(), source);
+        }
+        self.note(&key, reader.report.entries().to_vec());
+    }
+
+    /// Whether the object is in a table now.
+    fn read_typed(&mut self, object: RawObject, key: &ObjectKey, reader: &mut Reader) -> bool {
+        match (key.group.as_str(), key.kind.as_str()) {
+            (getambassador::GROUP, kind) => {
+                if !self
+                    .scope
+                    .accepts_id(ambassador_id(&object.body).as_deref())
+                    || !reader.check_kind(kind, object.version())
+                {
+                    return false;
+                }
+                let schemas = &self.schemas;
+                match kind {
+                    "Listener" => reader
+                        .spec(object, Some(&schemas.listener))
+                        .map(|o| self.listeners.insert(o)),
+                    "Host" => reader
+                        .spec(object, Some(&schemas.host))
+                        .map(|o| self.hosts.insert(o)),
+                    "Mapping" => reader
+                        .spec(object, Some(&schemas.mapping))
+                        .map(|o| self.mappings.insert(o)),
+                    "TLSContext" => reader
+                        .spec(object, Some(&schemas.tls_context))
+                        .map(|o| self.tls_contexts.insert(o)),
+                    _ => reader.spec(object, None).map(|o| self.modules.insert(o)),
+                }
+            }
+            ("", "Service") => reader.spec(object, None).map(|o| self.services.insert(o)),
+            ("", "Endpoints") => reader.whole(object).map(|o| self.endpoints.insert(o)),
+            ("", "Secret") => reader.whole(object).map(|o| self.secrets.insert(o)),
+            ("", "ConfigMap") => reader.whole(object).map(|o| self.config_maps.insert(o)),
+            ("", "Namespace") => reader
+                .typed(object, |_| Ok(()))
+                .map(|o| self.namespaces.insert(o)),
+            (DISCOVERY_GROUP, "EndpointSlice") => reader.whole(object).map(|slice| {
+                if let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL) {
+                    self.slices_of
+                        .entry((slice.meta.namespace.clone(), service.clone()))
+                        .or_default()
+                        .insert(slice.meta.name.clone());
+                }
+                self.endpoint_slices.insert(slice);
+            }),
+            (group, kind) => {
+                reader.other_api(group, kind);
+                None
+            }
+        }
+        .is_some()
+    }
+}
+
+struct Reader {
+    origin: Origin,
+    rkey: String,
+    report: Report,
+}
+
+/// What a value is not, in words that a person can use.
+struct Mistake {
+    field: String,
+    reason: Reason,
+    message: String,
+}
+
+impl Reader {
+    fn check_kind(&mut self, kind: &str, version: &str) -> bool {
+        let at = self.origin.field("kind");
+        if let Some((_, consequence)) = NOT_HONOURED.iter().find(|(name, _)| *name == kind) {
+            self.report
+                .error(
+                    &at,
+                    Reason::NotSupported,
+                    format!("nuncio does not honour {kind} yet: {consequence}"),
+                )
+                .help("remove it, or keep another gateway in front until nuncio does");
+            return false;
+        }
+        if !HONOURED.contains(&kind) {
+            let known: Vec<String> = NOT_HONOURED
+                .iter()
+                .map(|(name, _)| *name)
+                .chain(HONOURED.iter().copied())
+                .map(str::to_owned)
+                .collect();
+            let entry = self.report.error(
+                &at,
+                Reason::NotSupported,
+                format!("{} has no kind {kind}", getambassador::GROUP),
+            );
+            if let Some(near) = nearest(kind, &known) {
+                entry.help(format!("did you mean {near}?"));
+            }
+            return false;
+        }
+        if version != VERSION {
+            self.report
+                .error(
+                    &self.origin.field("apiVersion"),
+                    Reason::NotSupported,
+                    format!("version {version} is not read yet"),
+                )
+                .help(format!(
+                    "write apiVersion: {}/{VERSION}, with the fields of that version",
+                    getambassador::GROUP
+                ));
+            return false;
+        }
+        true
+    }
+
+    fn other_api(&mut self, group: &str, kind: &str) {
+        let routes = OTHER_APIS
+            .iter()
+            .any(|(api, of)| *api == group && (of.is_empty() || *of == kind));
+        if routes {
+            self.report
+                .warning(
+                    &self.origin.field("kind"),
+                    Reason::NotSupported,
+                    format!("nuncio does not read {kind} of {group} yet: it has no effect"),
+                )
+                .help("write a Mapping");
+        }
+    }
+
+    /// A kind whose content is in `spec`.
+    fn spec<T: DeserializeOwned>(
+        &mut self,
+        object: RawObject,
+        schema: Option<&Schema>,
+    ) -> Option<Object<T>> {
+        let mut unknown = Vec::new();
+        let typed = self.typed(object, |body| {
+            let spec = match body.remove("spec") {
+                None => Value::Object(Map::new()),
+                Some(spec) => spec,
+            };
+            if !spec.is_object() {
+                return Err(Mistake {
+                    field: "spec".to_owned(),
+                    reason: Reason::InvalidValue,
+                    message: "it is not an object".to_owned(),
+                });
+            }
+            if let Some(schema) = schema {
+                unknown = schema.unknown_fields(&spec);
+            }
+            deserialize(spec, "spec")
+        });
+        for field in unknown {
+            let entry = self.report.warning(
+                &self.origin.field(field.path),
+                Reason::UnknownField,
+                format!(
+                    "{} has no such field: it has no effect",
+                    self.origin.resource.kind
+                ),
+            );
+            if let Some(near) = field.nearest {
+                entry.help(format!("did you mean {near}?"));
+            }
+        }
+        typed
+    }
+
+    /// A kind whose content stands beside `metadata`.
+    fn whole<T: DeserializeOwned>(&mut self, object: RawObject) -> Option<Object<T>> {
+        self.typed(object, |body| {
+            body.remove("metadata");
+            deserialize(Value::Object(std::mem::take(body)), "")
+        })
+    }
+
+    fn typed<T>(
+        &mut self,
+        object: RawObject,
+        read: impl FnOnce(&mut Map<String, Value>) -> Result<T, Mistake>,
+    ) -> Option<Object<T>> {
+        let mut body = match object.body {
+            Value::Object(body) => body,
+            _ => Map::new(),
+        };
+        body.values_mut().for_each(strip_nulls);
+        match read(&mut body) {
+            Ok(spec) => Some(Object {
+                id: Arc::clone(&self.origin.resource),
+                meta: object.meta,
+                source: object.source,
+                rkey: std::mem::take(&mut self.rkey),
+                spec,
+            }),
+            Err(mistake) => {
+                self.report
+                    .error(
+                        &self.origin.field(mistake.field),
+                        mistake.reason,
+                        mistake.message,
+                    )
+                    .help("the resource is left out until this is mended");
+                None
+            }
+        }
+    }
+}
+
+/// The API server drops fields that are null; so a null is an absent field here too.
+fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        _ => {}
+    }
+}
+
+fn ambassador_id(body: &Value) -> Option<Vec<String>> {
+    let spec = body.get("spec")?;
+    match spec.get("ambassador_id").or(spec.get("ambassadorId"))? {
+        Value::String(id) => Some(vec![id.clone()]),
+        Value::Array(ids) => Some(
+            ids.iter()
+                .filter_map(|id| id.as_str().map(str::to_owned))
+                .collect(),
+        ),
+        _ => None,
+    }
+}
+
+fn deserialize<T: DeserializeOwned>(value: Value, root: &str) -> Result<T, Mistake> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.into_inner().to_string();
+        let mut field = match (root, path.as_str()) {
+            (root, ".") => root.to_owned(),
+            ("", path) => path.to_owned(),
+            (root, path) if path.starts_with('[') => format!("{root}{path}"),
+            (root, path) => format!("{root}.{path}"),
+        };
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.strip_suffix('`'));
+        if let Some(missing) = missing {
+            if !field.is_empty() {
+                field.push('.');
+            }
+            field.push_str(missing);
+            return Mistake {
+                field,
+                reason: Reason::MissingField,
+                message: "it is missing".to_owned(),
+            };
+        }
+        Mistake {
+            field,
+            reason: Reason::InvalidValue,
+            message: plain_words(&message),
+        }
+    })
+}
+
+/// Serde's words without the names of Rust's types.
+fn plain_words(message: &str) -> String {
+    const WORDS: &[(&str, &str)] = &[
+        ("expected i64", "expected a whole number"),
+        (
+            "expected u32",
+            "expected a whole number that is not negative",
+        ),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected an object"),
+        ("invalid type: ", "found "),
+        ("invalid value: ", "found "),
+        ("unknown variant ", "found "),
+        ("integer `", "the number `"),
+        ("floating point `", "the number `"),
+        ("found sequence", "found a list"),
+        ("found map", "found an object"),
+        ("found string ", "found the text "),
+        ("found boolean ", "found "),
+    ];
+    let mut message = message.to_owned();
+    for (from, to) in WORDS {
+        message = message.replace(from, to);
+    }
+    match message.find("expected struct ") {
+        Some(at) => format!("{}expected an object", &message[..at]),
+        None => message,
+    }
+}
