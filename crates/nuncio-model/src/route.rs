@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::report::Origin;
 use crate::value::{
-    Domain, HeaderName, HeaderValue, HostLiteral, MatchHeaderName, PathLiteral, Regex,
+    Domain, FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
 };
 
 /// The routes of one or more filter chains (`config.route.v3.RouteConfiguration`).
@@ -225,8 +225,7 @@ pub struct HeaderEdits {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct HeaderAddition {
     pub name: HeaderName,
-    /// In Envoy's substitution format (`%DOWNSTREAM_REMOTE_ADDRESS%`).
-    pub value: HeaderValue,
+    pub value: FormatString,
     /// Beside what the message has of the name, or in place of it.
     pub append: bool,
 }

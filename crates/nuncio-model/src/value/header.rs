@@ -56,25 +56,6 @@ impl MatchHeaderName {
     }
 }
 
-/// A header's value: no control characters. `%` is literal here; an encoder escapes it where
-/// Envoy would read a format.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct HeaderValue(Arc<str>);
-
-checked_string!(HeaderValue);
-
-impl HeaderValue {
-    pub fn new(text: &str) -> Result<Self, Invalid> {
-        match text.chars().find(|c| matches!(c, '\r' | '\n' | '\0')) {
-            None => Ok(Self(text.into())),
-            Some(c) => Err(Invalid::new(
-                format!("{c:?} cannot stand in a header value"),
-                "write the value on one line",
-            )),
-        }
-    }
-}
-
 fn check_token(text: &str) -> Result<(), Invalid> {
     const HELP: &str = "a header name has letters, digits and any of !#$%&'*+-.^_`|~";
     if text.is_empty() {

@@ -2,12 +2,14 @@
 //! wrong in words that a report entry can use.
 
 mod domain;
+mod format;
 mod header;
 mod regex;
 mod text;
 
 pub use domain::{Domain, ServerName};
-pub use header::{HeaderName, HeaderValue, MatchHeaderName};
+pub use format::FormatString;
+pub use header::{HeaderName, MatchHeaderName};
 pub use regex::Regex;
 pub use text::{HostLiteral, PathLiteral};
 

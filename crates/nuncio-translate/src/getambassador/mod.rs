@@ -1,7 +1,65 @@
-//! placeholder
-use crate::{Settings, Store, Translation};
-#[derive(Clone, Debug)]
-pub struct RouteInfo;
-pub fn translate(_: &Store, _: &Settings) -> Translation {
-    Translation::default()
+//! Emissary's resources: Listener, Host, Mapping, TLSContext, Module.
+//!
+//! ```text
+//!  Mapping ──▶ mapping ──▶ group ──▶ (order) ──┐
+//!  (checked values)   (canaries, weights)      ├──▶ listener: which Host has which routes
+//!  Host, TLSContext ──▶ host ──────────────────┘       └──▶ Gateway
+//! ```
+//!
+//! Each file has one kind or one rule. What a field does is said where it is translated.
+
+mod association;
+mod builtin;
+mod cluster;
+mod diagnostics;
+mod group;
+mod host;
+mod listener;
+mod mapping;
+mod module;
+mod order;
+mod redirect;
+mod service;
+mod unsupported;
+
+use nuncio_model::{Gateway, Report};
+
+pub use diagnostics::{HeaderInfo, MappingInfo, RouteCluster, RouteInfo};
+
+use crate::store::Store;
+use crate::{Settings, Translation};
+
+/// What every step reads and writes.
+pub(crate) struct Context<'a> {
+    store: &'a Store,
+    settings: &'a Settings,
+    report: Report,
+    gateway: Gateway,
 }
+
+/// Translates everything that a store has of getambassador.io.
+pub fn translate(store: &Store, settings: &Settings) -> Translation {
+    let mut context = Context {
+        store,
+        settings,
+        report: Report::default(),
+        gateway: Gateway::default(),
+    };
+    let module = module::read(&mut context);
+    let mut clusters = cluster::Clusters::default();
+    let mut groups = group::groups(&mut context, &mut clusters);
+    groups.extend(builtin::groups(&mut context, &mut clusters, &module));
+    order::sort(&mut groups);
+    let hosts = host::hosts(&mut context);
+    listener::listeners(&mut context, &hosts, &groups);
+    let routes = groups.iter().map(diagnostics::route_info).collect();
+    clusters.finish(&mut context);
+    Translation {
+        gateway: context.gateway,
+        report: context.report,
+        routes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

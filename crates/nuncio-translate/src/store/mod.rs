@@ -116,6 +116,12 @@ impl Store {
         self.unread.get(&key).or_else(|| self.source_of(&key))
     }
 
+    /// Whether any Host is written, in effect or not.
+    pub fn has_hosts(&self) -> bool {
+        let is_host = |key: &ObjectKey| key.group == getambassador::GROUP && key.kind == "Host";
+        !self.hosts.is_empty() || self.unread.keys().any(is_host)
+    }
+
     /// Emissary's key of a resource, where it is in effect.
     pub fn rkey(&self, id: &ResourceId) -> Option<&str> {
         let (namespace, name) = (&*id.namespace, &*id.name);

@@ -1,0 +1,478 @@
+//! Clusters: what a Mapping says of its upstream, how the cluster is named, and who shares it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nuncio_api::getambassador::{Mapping, TlsContext};
+use nuncio_model::cluster::{
+    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet,
+    UpstreamProtocol, UpstreamTls,
+};
+use nuncio_model::route::Priority;
+use nuncio_model::{Origin, Reason};
+use sha1::{Digest, Sha1};
+
+use super::Context;
+use super::mapping::{Mistake, milliseconds, priority, unsigned};
+use super::service::{Scheme, ServiceName};
+use super::unsupported;
+use crate::resolve::{Resolved, resolve};
+use crate::store::Object;
+
+/// Emissary's default of `connect_timeout_ms`.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_millis(3000);
+
+/// The longest name that Emissary gives a cluster as it is.
+const LONGEST_NAME: usize = 60;
+
+/// A cluster as one Mapping wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ClusterSpec {
+    /// As Emissary names it, unless another Mapping has that name with other settings.
+    name: String,
+    /// `service` as it is written, for people.
+    pub(super) service: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+    cluster: Cluster,
+    endpoints: Option<EndpointSet>,
+}
+
+impl ClusterSpec {
+    pub(super) fn of_mapping(
+        context: &mut Context<'_>,
+        object: &Object<Mapping>,
+    ) -> Result<Self, Mistake> {
+        let spec = &object.spec;
+        let origin = object.origin();
+        let own = object.namespace() == context.settings.namespace;
+        let service = spec.service.as_deref().unwrap_or_default();
+        let name = ServiceName::parse(service, (!own).then(|| object.namespace()))
+            .map_err(Mistake::at("spec.service"))?;
+        let at = origin.field("spec.service");
+        if name.extra {
+            context
+                .report
+                .warning(
+                    &at,
+                    Reason::NoEffect,
+                    format!(
+                        "service {service} has extra URL components; ignoring everything but the \
+                         host and port"
+                    ),
+                )
+                .help("use rewrite to change the path");
+        }
+        if let Scheme::Other(scheme) = &name.scheme {
+            context
+                .report
+                .warning(
+                    &at,
+                    Reason::InvalidValue,
+                    format!("service {service} has unknown scheme {scheme}, assuming HTTP"),
+                )
+                .help("write http:// or https://");
+        }
+
+        let tls_context = tls_context(context, object);
+        let tls = upstream_tls(&name.scheme, tls_context);
+        let port = name.port.unwrap_or(if tls.is_some() { 443 } else { 80 });
+        let (discovery, endpoints) = discovery(context, object, &name.host, port);
+        let circuit_breakers = circuit_breakers(spec)?;
+        let connect_timeout = milliseconds("spec.connect_timeout_ms", spec.connect_timeout_ms)?
+            .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
+        if connect_timeout.is_zero() {
+            return Err(Mistake::new(
+                "spec.connect_timeout_ms",
+                "a connection cannot be made in no time",
+                "write milliseconds as a whole number from 1, such as 3000",
+            ));
+        }
+        let idle_timeout =
+            milliseconds("spec.cluster_idle_timeout_ms", spec.cluster_idle_timeout_ms)?;
+        let max_connection_duration = milliseconds(
+            "spec.cluster_max_connection_lifetime_ms",
+            spec.cluster_max_connection_lifetime_ms,
+        )?
+        .filter(|duration| !duration.is_zero());
+
+        let full = full_name(object, &name, tls.is_some(), tls_context, &circuit_breakers);
+        let stat_name = match spec.stats_name.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
+            None => sanitize(name.bare()),
+        };
+        let protocol = if spec.grpc == Some(true) {
+            UpstreamProtocol::Http2
+        } else {
+            UpstreamProtocol::Http1
+        };
+        Ok(Self {
+            name: shorten(&full),
+            service: service.to_owned(),
+            host: name.host.clone(),
+            port,
+            cluster: Cluster {
+                name: "".into(),
+                alt_stat_name: Some(stat_name.into()),
+                origin,
+                discovery,
+                connect_timeout,
+                circuit_breakers,
+                protocol,
+                tls,
+                idle_timeout,
+                max_connection_duration,
+            },
+            endpoints,
+        })
+    }
+
+    /// A cluster of one address, such as nuncio's own.
+    pub(super) fn of_address(origin: &Origin, address: SocketAddr, namespace: &str) -> Self {
+        let service = address.to_string();
+        Self {
+            name: shorten(&sanitize(&format!("cluster_{service}_{namespace}"))),
+            host: address.ip().to_string(),
+            port: address.port(),
+            cluster: Cluster {
+                name: "".into(),
+                alt_stat_name: Some(sanitize(&service).into()),
+                origin: origin.clone(),
+                discovery: Discovery::Static(vec![Endpoint {
+                    address: address.ip(),
+                    port: address.port(),
+                }]),
+                connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+                circuit_breakers: Vec::new(),
+                protocol: UpstreamProtocol::Http1,
+                tls: None,
+                idle_timeout: None,
+                max_connection_duration: None,
+            },
+            endpoints: None,
+            service,
+        }
+    }
+}
+
+/// The clusters of all Mappings.
+#[derive(Default)]
+pub(super) struct Clusters {
+    /// By the name that Emissary would give; of one name, each with settings of its own.
+    by_name: BTreeMap<String, Vec<Cluster>>,
+    endpoints: BTreeMap<Arc<str>, EndpointSet>,
+}
+
+impl Clusters {
+    /// The name of the cluster that has these settings. Emissary gives every Mapping the cluster of
+    /// the first with the same name; here one with other settings has a cluster of its own, whose
+    /// name ends in a hash of them.
+    pub(super) fn name(&mut self, spec: &ClusterSpec) -> Arc<str> {
+        if let Some(set) = &spec.endpoints {
+            self.endpoints
+                .entry(Arc::clone(&set.name))
+                .or_insert_with(|| set.clone());
+        }
+        let same = |cluster: &&Cluster| {
+            let (name, origin) = (&spec.cluster.name, &spec.cluster.origin);
+            Cluster {
+                name: Arc::clone(name),
+                origin: origin.clone(),
+                ..(*cluster).clone()
+            } == spec.cluster
+        };
+        let clusters = self.by_name.entry(spec.name.clone()).or_default();
+        if let Some(cluster) = clusters.iter().find(same) {
+            return Arc::clone(&cluster.name);
+        }
+        let name: Arc<str> = if clusters.is_empty() {
+            spec.name.as_str().into()
+        } else {
+            let settings = Cluster {
+                origin: Origin::new(Arc::new(nuncio_model::ResourceId::new("", "", "", ""))),
+                ..spec.cluster.clone()
+            };
+            format!("{}-{}", spec.name, &digest(&format!("{settings:?}"))[..8]).into()
+        };
+        clusters.push(Cluster {
+            name: Arc::clone(&name),
+            ..spec.cluster.clone()
+        });
+        name
+    }
+
+    pub(super) fn finish(self, context: &mut Context<'_>) {
+        for cluster in self.by_name.into_values().flatten() {
+            match context.gateway.clusters.entry(Arc::clone(&cluster.name)) {
+                MapEntry::Vacant(vacant) => {
+                    vacant.insert(cluster);
+                }
+                MapEntry::Occupied(_) => {}
+            }
+        }
+        context.gateway.endpoints.extend(self.endpoints);
+    }
+}
+
+/// A TLSContext by name: the Mapping's own namespace first, then all.
+fn tls_context<'s>(
+    context: &mut Context<'s>,
+    object: &Object<Mapping>,
+) -> Option<&'s Object<TlsContext>> {
+    let name = object.spec.tls.as_deref().filter(|name| !name.is_empty())?;
+    let store = context.store;
+    let found = super::host::find_tls_context(store, object.namespace(), name);
+    let at = object.origin().field("spec.tls");
+    match found {
+        Some(found) => {
+            unsupported::upstream_tls_context(&mut context.report, &at, found);
+            if object
+                .spec
+                .service
+                .as_deref()
+                .is_some_and(|service| service.starts_with("http://"))
+            {
+                context
+                    .report
+                    .warning(
+                        &at,
+                        Reason::Conflict,
+                        format!(
+                            "Originate-TLS context {name} being used even though service {} lists \
+                             HTTP",
+                            object.spec.service.as_deref().unwrap_or_default()
+                        ),
+                    )
+                    .help("write https:// in service, or remove tls");
+            }
+        }
+        None => context
+            .report
+            .error(
+                &at,
+                Reason::RefNotFound,
+                format!("Originate-TLS context {name} is not defined"),
+            )
+            .help("TLS is used only if service begins with https://; define the TLSContext"),
+    }
+    found.map(AsRef::as_ref)
+}
+
+fn upstream_tls(scheme: &Scheme, context: Option<&Object<TlsContext>>) -> Option<UpstreamTls> {
+    match context {
+        Some(context) => Some(UpstreamTls {
+            sni: context.spec.sni.as_deref().map(Into::into),
+            alpn: super::host::alpn(context.spec.alpn_protocols.as_deref()),
+        }),
+        None => (*scheme == Scheme::Https).then(UpstreamTls::default),
+    }
+}
+
+fn discovery(
+    context: &mut Context<'_>,
+    object: &Object<Mapping>,
+    host: &str,
+    port: u16,
+) -> (Discovery, Option<EndpointSet>) {
+    let at = object.origin().field("spec.service");
+    match resolve(context.store, object.namespace(), host, port) {
+        Resolved::Address(address) => (Discovery::Static(vec![Endpoint { address, port }]), None),
+        Resolved::Service {
+            id,
+            set_name,
+            endpoints,
+            note,
+        } => {
+            if let Some(note) = note {
+                context
+                    .report
+                    .warning(
+                        &at,
+                        Reason::RefInvalid,
+                        format!("Service {}/{}: {note}", id.namespace, id.name),
+                    )
+                    .help("until it has endpoints, requests are answered with 503");
+            }
+            let set = EndpointSet {
+                name: Arc::clone(&set_name),
+                origin: Origin::new(id),
+                endpoints,
+            };
+            (Discovery::Eds(set_name), Some(set))
+        }
+        Resolved::ExternalName(name) => (dns(context, object, &name, port), None),
+        Resolved::Unknown => {
+            if !host.contains('.') && host != "localhost" {
+                context
+                    .report
+                    .warning(
+                        &at,
+                        Reason::RefNotFound,
+                        format!(
+                            "there is no Service {host} in namespace {}; the name is looked up \
+                             by DNS",
+                            object.namespace()
+                        ),
+                    )
+                    .help("add the Service, or write a full name or an address");
+            }
+            (dns(context, object, host, port), None)
+        }
+    }
+}
+
+fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u16) -> Discovery {
+    let spec = &object.spec;
+    let lookup = match spec
+        .dns_type
+        .as_deref()
+        .map(str::to_ascii_lowercase)
+        .as_deref()
+    {
+        None | Some("strict_dns") => DnsLookup::Strict,
+        Some("logical_dns") => DnsLookup::Logical,
+        Some(other) => {
+            context
+                .report
+                .warning(
+                    &object.origin().field("spec.dns_type"),
+                    Reason::InvalidValue,
+                    format!("\"{other}\" is not a DNS type; strict_dns is used"),
+                )
+                .help("write strict_dns or logical_dns");
+            DnsLookup::Strict
+        }
+    };
+    let v4 = spec.enable_ipv4.unwrap_or(true);
+    let v6 = spec.enable_ipv6.unwrap_or(false);
+    Discovery::Dns {
+        host: host.into(),
+        port,
+        lookup,
+        family: match (v4, v6) {
+            (true, true) => DnsFamily::Auto,
+            (false, true) => DnsFamily::V6Only,
+            _ => DnsFamily::V4Only,
+        },
+        respect_ttl: spec.respect_dns_ttl == Some(true),
+    }
+}
+
+fn circuit_breakers(spec: &Mapping) -> Result<Vec<CircuitBreaker>, Mistake> {
+    spec.circuit_breakers
+        .iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, breaker)| {
+            let field = |name: &str| format!("spec.circuit_breakers[{index}].{name}");
+            Ok(CircuitBreaker {
+                priority: priority(&field("priority"), breaker.priority.as_deref())?,
+                max_connections: unsigned(&field("max_connections"), breaker.max_connections)?,
+                max_pending_requests: unsigned(
+                    &field("max_pending_requests"),
+                    breaker.max_pending_requests,
+                )?,
+                max_requests: unsigned(&field("max_requests"), breaker.max_requests)?,
+                max_retries: unsigned(&field("max_retries"), breaker.max_retries)?,
+            })
+        })
+        .collect()
+}
+
+/// `cluster`, the tag or `shadow`, the service, what TLS adds, the namespace and the breakers:
+/// dashboards know clusters by these names.
+fn full_name(
+    object: &Object<Mapping>,
+    name: &ServiceName,
+    tls: bool,
+    tls_context: Option<&Object<TlsContext>>,
+    breakers: &[CircuitBreaker],
+) -> String {
+    let spec = &object.spec;
+    let mut full = "cluster".to_owned();
+    let mut part = |text: &str| {
+        full.push('_');
+        full.push_str(text);
+    };
+    if spec.shadow == Some(true) {
+        part("shadow");
+    } else if let Some(tag) = spec.cluster_tag.as_deref().filter(|tag| !tag.is_empty()) {
+        part(tag);
+    }
+    part(&name.text);
+    if tls {
+        part("otls");
+        if name.scheme == Scheme::None
+            && let Some(context) = tls_context
+        {
+            part(context.name());
+        }
+        if let Some(host) = spec.host_rewrite.as_deref().filter(|host| !host.is_empty()) {
+            part(&format!("hr-{host}"));
+        }
+    }
+    part(object.namespace());
+    for (breaker, given) in breakers.iter().zip(spec.circuit_breakers.iter().flatten()) {
+        let priority = match (given.priority.is_some(), breaker.priority) {
+            (false, _) => 'n',
+            (true, Priority::Default) => 'd',
+            (true, Priority::High) => 'h',
+        };
+        let mut text = format!("cb{priority}");
+        for (letter, value) in [
+            ('c', breaker.max_connections),
+            ('p', breaker.max_pending_requests),
+            ('r', breaker.max_requests),
+            ('t', breaker.max_retries),
+        ] {
+            if let Some(value) = value {
+                text.push_str(&format!("{letter}{value}"));
+            }
+        }
+        part(&text);
+    }
+    sanitize(&full)
+}
+
+fn sanitize(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}
+
+/// Emissary numbers names that share a short form; the hash is of the whole name, so there is one.
+fn shorten(full: &str) -> String {
+    if full.len() <= LONGEST_NAME {
+        return full.to_owned();
+    }
+    let hash = digest(full).to_ascii_uppercase();
+    format!("{}-{}-0", &full[..40], &hash[..16])
+}
+
+pub(super) fn digest(text: &str) -> String {
+    Sha1::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_and_hashed() {
+        assert_eq!(
+            sanitize("cluster_http://quote:8080_default"),
+            "cluster_http___quote_8080_default"
+        );
+        assert_eq!(shorten("cluster_a"), "cluster_a");
+        let long = format!("cluster_{}", "x".repeat(60));
+        let short = shorten(&long);
+        assert_eq!(short.len(), 40 + 1 + 16 + 2);
+        assert!(short.starts_with("cluster_xxx") && short.ends_with("-0"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The order of routes: Emissary's sort key, compared element by element, then by length.
+
+use super::group::Group;
+use super::mapping::{Criteria, Criterion};
+
+/// `[precedence, len(prefix), Σ header lengths, Σ query lengths, prefix, "GET", headers…, query…]`.
+/// Lengths count characters. The method takes part as a header; the sixth element is constant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SortKey {
+    precedence: i64,
+    prefix_length: usize,
+    header_length: usize,
+    query_length: usize,
+    prefix: String,
+    criteria: Vec<String>,
+}
+
+impl SortKey {
+    pub(super) fn new(criteria: &Criteria) -> Self {
+        let text = |c: &Criterion| format!("{}-{}", c.name, c.value);
+        Self {
+            precedence: criteria.precedence,
+            prefix_length: criteria.prefix.chars().count(),
+            header_length: criteria.headers.iter().map(length).sum(),
+            query_length: criteria.query_parameters.iter().map(length).sum(),
+            prefix: criteria.prefix.clone(),
+            criteria: criteria
+                .headers
+                .iter()
+                .chain(&criteria.query_parameters)
+                .map(text)
+                .collect(),
+        }
+    }
+}
+
+fn length(criterion: &Criterion) -> usize {
+    criterion.name.chars().count() + criterion.value.chars().count() + usize::from(criterion.regex)
+}
+
+/// Puts the groups into the order in which their routes are tried: descending by key, and of equal
+/// ones the later created first.
+pub(super) fn sort(groups: &mut [Group]) {
+    groups.reverse();
+    groups.sort_by(|a, b| b.key.cmp(&a.key));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn criterion(name: &str, value: &str) -> Criterion {
+        Criterion {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            regex: false,
+        }
+    }
+
+    fn key(headers: &[(&str, &str)], query: &[(&str, &str)]) -> SortKey {
+        SortKey::new(&Criteria {
+            precedence: 0,
+            prefix: "/ab/".to_owned(),
+            headers: headers.iter().map(|(n, v)| criterion(n, v)).collect(),
+            query_parameters: query.iter().map(|(n, v)| criterion(n, v)).collect(),
+        })
+    }
+
+    /// The examples of Emissary's own generator.
+    #[test]
+    fn examples() {
+        let any = (":authority", "*");
+        let put = key(&[any, (":method", "PUT")], &[]);
+        assert_eq!((put.prefix_length, put.header_length), (4, 21));
+        let header = key(&[("x", "1"), any], &[]);
+        assert_eq!(header.header_length, 13);
+        assert_eq!(header.criteria, ["x-1", ":authority-*"]);
+        let query = key(&[any], &[("x", "1")]);
+        assert_eq!((query.header_length, query.query_length), (11, 2));
+        let plain = key(&[any], &[]);
+        let none = key(&[], &[]);
+        assert!(put > header && header > query && query > plain && plain > none);
+    }
+
+    fn any_criteria() -> impl Strategy<Value = Criteria> {
+        let criterion = ("[a-c]{1,3}", "[a-c*é]{1,3}", any::<bool>())
+            .prop_map(|(name, value, regex)| Criterion { name, value, regex });
+        (
+            -2i64..3,
+            "/[a-cé/]{0,4}",
+            prop::collection::vec(criterion.clone(), 0..3),
+            prop::collection::vec(criterion, 0..3),
+        )
+            .prop_map(|(precedence, prefix, headers, query_parameters)| Criteria {
+                precedence,
+                prefix,
+                headers,
+                query_parameters,
+            })
+    }
+
+    /// The specification's list, written down once more without any of the code above.
+    fn specified(c: &Criteria) -> (i64, usize, usize, usize, String, Vec<String>) {
+        let sum = |list: &[Criterion]| {
+            list.iter().fold(0, |sum, c| {
+                sum + c.name.chars().count() + c.value.chars().count() + if c.regex { 1 } else { 0 }
+            })
+        };
+        let mut rest = vec!["GET".to_owned()];
+        rest.extend(c.headers.iter().map(|c| format!("{}-{}", c.name, c.value)));
+        rest.extend(
+            c.query_parameters
+                .iter()
+                .map(|c| format!("{}-{}", c.name, c.value)),
+        );
+        (
+            c.precedence,
+            c.prefix.chars().count(),
+            sum(&c.headers),
+            sum(&c.query_parameters),
+            c.prefix.clone(),
+            rest,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_total_and_the_specification_s(
+            a in any_criteria(), b in any_criteria(), c in any_criteria()
+        ) {
+            let keys = [&a, &b, &c].map(SortKey::new);
+            prop_assert_eq!(keys[0].cmp(&keys[1]), specified(&a).cmp(&specified(&b)));
+            prop_assert_eq!(keys[0].cmp(&keys[1]), keys[1].cmp(&keys[0]).reverse());
+            if keys[0] <= keys[1] && keys[1] <= keys[2] {
+                prop_assert!(keys[0] <= keys[2]);
+            }
+        }
+    }
+}
