@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Config;
@@ -113,8 +112,17 @@ impl Launcher {
 
         let record =
             Record::read(&self.config.state_dir).filter(|record| record.describes(&process));
-        let Some(old) = self.identify(process, &command, record.as_ref()) else {
-            return Ok(Started::alone(self.fresh().await?));
+        let Some((base_id, epoch)) = self.identify(&command, record.as_ref()) else {
+            tracing::warn!(
+                "Envoy (pid {}) was left by a nuncio that had just started it; it is replaced",
+                process.pid()
+            );
+            return self.replace(&process, retiring).await;
+        };
+        let old = Envoy {
+            process: Arc::new(process),
+            base_id,
+            epoch,
         };
         let same = record
             .as_ref()
@@ -135,13 +143,7 @@ impl Launcher {
                     "Envoy (pid {}) runs but does not answer; it is replaced",
                     old.process.pid()
                 );
-                drain::kill(&old.process).await;
-                let envoy = self.fresh().await?;
-                return Ok(Started {
-                    envoy,
-                    taken_over: false,
-                    retiring,
-                });
+                return self.replace(&old.process, retiring).await;
             }
             _ => {}
         }
@@ -175,34 +177,28 @@ impl Launcher {
         }
     }
 
-    /// What a running Envoy's hot restart needs to know, from the record or, when nuncio was killed
-    /// before it could write one, from its command line.
-    fn identify(
+    /// Ends what is of no use any more, and starts afresh.
+    async fn replace(
         &self,
-        process: Process,
-        command: &[OsString],
-        record: Option<&Record>,
-    ) -> Option<Envoy> {
-        let (base_id, epoch) = match record {
-            Some(record) => (Some(record.base_id), record.restart_epoch),
-            None => (
-                value_of(command, "--base-id").or_else(|| self.written_base_id()),
-                value_of(command, "--restart-epoch").unwrap_or(0),
-            ),
-        };
-        let Some(base_id) = base_id else {
-            tracing::warn!(
-                "Envoy (pid {}) was left by a nuncio that had just started it; it is replaced",
-                process.pid()
-            );
-            process.signal(Signal::KILL);
-            return None;
-        };
-        Some(Envoy {
-            process: Arc::new(process),
-            base_id,
-            epoch,
+        process: &Process,
+        retiring: Vec<Arc<Process>>,
+    ) -> Result<Started, StartError> {
+        drain::kill(process).await;
+        Ok(Started {
+            envoy: self.fresh().await?,
+            taken_over: false,
+            retiring,
         })
+    }
+
+    /// Base id and epoch of a running Envoy, from the record or, when nuncio was killed before it
+    /// could write one, from the command line.
+    fn identify(&self, command: &[OsString], record: Option<&Record>) -> Option<(u32, u32)> {
+        if let Some(record) = record {
+            return Some((record.base_id, record.restart_epoch));
+        }
+        let base_id = value_of(command, "--base-id").or_else(|| self.written_base_id())?;
+        Some((base_id, value_of(command, "--restart-epoch").unwrap_or(0)))
     }
 
     /// Starts an Envoy that knows nothing of one before it.
