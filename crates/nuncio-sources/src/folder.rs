@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nuncio_api::{ObjectKey, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
@@ -24,25 +23,30 @@ use read::{Job, Outcome, read_all};
 use walk::Walk;
 pub(crate) use walk::{Fingerprint, Inode, Surroundings, hidden, inode, is_manifest};
 
-/// How long after a change a file system may give a second change the same time.
-const CLOCK_TICK: Duration = Duration::from_millis(50);
-
 /// How often a scan begins again because files were exchanged under it.
 const RETRIES: usize = 5;
 
-/// Knows which files are being written: those are not read yet.
-pub(crate) trait Writers {
-    /// Learns of what happened up to now.
+/// How many files are read before the events that reading them makes are taken.
+const BATCH: usize = 2048;
+
+/// Sees what others do to the files while they are scanned.
+pub(crate) trait Observer {
+    /// Begins to look at these folders, before their files are read.
+    fn watch(&mut self, surroundings: Surroundings);
+
+    /// Learns of everything that happened up to now.
     fn catch_up(&mut self);
 
-    /// Whether someone may be writing this file.
+    /// Whether someone may be writing this file, or wrote it since the scan began.
     fn writing(&mut self, file: &Fingerprint) -> bool;
 }
 
-/// Without events nobody is known to write.
-struct Nobody;
+/// Without events nobody is seen to write.
+struct Blind;
 
-impl Writers for Nobody {
+impl Observer for Blind {
+    fn watch(&mut self, _: Surroundings) {}
+
     fn catch_up(&mut self) {}
 
     fn writing(&mut self, _: &Fingerprint) -> bool {
@@ -96,7 +100,6 @@ pub struct Folder {
     note: Option<Entry>,
     /// As of the last scan, none before the first.
     problems: Option<Vec<Entry>>,
-    surroundings: Surroundings,
 }
 
 impl Folder {
@@ -109,30 +112,24 @@ impl Folder {
             duplicates: BTreeSet::new(),
             note: None,
             problems: None,
-            surroundings: Surroundings::default(),
         }
     }
 
     /// What changed since the last scan, `None` if nothing did. The first scan always answers.
     pub fn scan(&mut self) -> Option<ChangeSet> {
-        self.scan_beside(&mut Nobody)
+        self.scan_beside(&mut Blind)
     }
 
     /// Scans, leaving alone what is being written.
-    pub(crate) fn scan_beside(&mut self, writers: &mut dyn Writers) -> Option<ChangeSet> {
+    pub(crate) fn scan_beside(&mut self, observer: &mut dyn Observer) -> Option<ChangeSet> {
         for _ in 0..RETRIES {
-            if let Some(scan) = Scan::run(self, writers, false) {
+            if let Some(scan) = Scan::run(self, observer, false) {
                 return self.apply(scan);
             }
         }
         // Files are exchanged faster than they can be read: the next scan will find more.
-        let scan = Scan::run(self, writers, true).expect("invariant: the last try is taken as is");
+        let scan = Scan::run(self, observer, true).expect("invariant: the last try is taken as is");
         self.apply(scan)
-    }
-
-    /// Which folders' events should lead to another scan, as of the last one.
-    pub(crate) fn surroundings(&self) -> &Surroundings {
-        &self.surroundings
     }
 
     /// Has the next change sets carry another problem.
@@ -160,7 +157,6 @@ impl Folder {
     }
 
     fn apply(&mut self, scan: Scan) -> Option<ChangeSet> {
-        self.surroundings = scan.surroundings;
         // What was in effect for every key that may change.
         let mut before: BTreeMap<ObjectKey, Option<Arc<RawObject>>> = BTreeMap::new();
         for id in scan.gone {
@@ -253,7 +249,7 @@ impl Folder {
         if matches!(outcome, Outcome::Read { .. }) {
             self.take_objects(&id, before);
         }
-        let unsettled = unsettled(&fingerprint);
+        let unsettled = fingerprint.is_unsettled();
         let file = self.files.entry(id.clone()).or_insert_with(|| File {
             fingerprint,
             unsettled,
@@ -268,7 +264,7 @@ impl Folder {
         file.fingerprint = fingerprint;
         file.unsettled = unsettled;
         match outcome {
-            Outcome::Same | Outcome::Gone => {}
+            Outcome::Same | Outcome::Torn => {}
             Outcome::Fault {
                 hash,
                 reason,
@@ -373,28 +369,8 @@ impl Folder {
     }
 }
 
-/// Whether a fingerprint taken now may miss a change that follows at once.
-fn unsettled(fingerprint: &Fingerprint) -> bool {
-    let (seconds, nanoseconds) = fingerprint.changed;
-    let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds))
-    else {
-        return false;
-    };
-    // File systems without fractions of a second.
-    let tick = if nanoseconds == 0 {
-        Duration::from_secs(2)
-    } else {
-        CLOCK_TICK
-    };
-    let changed = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
-    SystemTime::now()
-        .duration_since(changed)
-        .map_or(true, |age| age < tick)
-}
-
 /// What one look at the roots gave: nothing of it is in effect yet.
 struct Scan {
-    surroundings: Surroundings,
     /// Of roots and of folders below them.
     faults: Vec<Entry>,
     read: Vec<(FileId, PathBuf, Fingerprint, Outcome)>,
@@ -404,16 +380,16 @@ struct Scan {
 impl Scan {
     /// `None` if files were exchanged meanwhile, so that what was read may not belong together;
     /// `as_is` takes even that.
-    fn run(folder: &Folder, writers: &mut dyn Writers, as_is: bool) -> Option<Scan> {
+    fn run(folder: &Folder, observer: &mut dyn Observer, as_is: bool) -> Option<Scan> {
         let mut scan = Scan {
-            surroundings: Surroundings::default(),
             faults: Vec::new(),
             read: Vec::new(),
             gone: Vec::new(),
         };
+        let mut surroundings = Surroundings::default();
         let mut walks = Vec::new();
         for (root, path) in folder.roots.iter().enumerate() {
-            match walk::walk(path, &mut scan.surroundings) {
+            match walk::walk(path, &mut surroundings) {
                 Ok(walk) => {
                     scan.missing(folder, root, &walk);
                     walks.push((root, walk));
@@ -440,6 +416,7 @@ impl Scan {
             }
         }
 
+        observer.watch(surroundings);
         let jobs: Vec<_> = walks
             .iter()
             .flat_map(|(root, walk)| walk.files.iter().map(|found| (*root, found)))
@@ -451,23 +428,25 @@ impl Scan {
                 let known = folder.files.get(&id);
                 let read = known
                     .is_none_or(|known| known.unsettled || known.fingerprint != found.fingerprint)
-                    && !writers.writing(&found.fingerprint);
+                    && !observer.writing(&found.fingerprint);
                 let hash = known.and_then(|known| known.hash);
                 read.then_some((id, Job { found, hash }))
             })
             .collect();
         let (ids, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-        let outcomes = read_all(&jobs);
-
-        if !jobs.is_empty() {
-            // Someone may have begun to write while the files were read.
-            writers.catch_up();
+        let mut outcomes = Vec::new();
+        for batch in jobs.chunks(BATCH) {
+            outcomes.extend(read_all(batch));
+            // Someone may have written while the files were read.
+            observer.catch_up();
         }
         let mut whole = walks.iter().all(|(_, walk)| walk.still_stands());
+        // Removed and written anew, as some editors do.
+        whole &= !scan.gone.iter().any(|id| folder.files[id].path.exists());
         for ((id, job), (fingerprint, outcome)) in ids.into_iter().zip(jobs).zip(outcomes) {
             match outcome {
-                Outcome::Gone => whole = false,
-                _ if writers.writing(&fingerprint) => {}
+                Outcome::Torn => whole = false,
+                _ if observer.writing(&fingerprint) => {}
                 outcome => {
                     scan.read
                         .push((id, job.found.path.clone(), fingerprint, outcome));

@@ -3,7 +3,8 @@
 //! The kernel's events only say when to look and which files are still being written; what
 //! changed is found by a scan. So a lost or misread event delays a change but never falsifies it.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,16 +12,18 @@ use std::{fs, io};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher};
-use nuncio_model::Severity;
+use nuncio_model::{Entry, Severity};
 
 use crate::ChangeSet;
-use crate::folder::{Fingerprint, Folder, Surroundings, Writers, hidden, inode, is_manifest};
+use crate::folder::{
+    Fingerprint, Folder, Inode, Observer, Surroundings, hidden, inode, is_manifest,
+};
 
 mod held;
 mod watches;
 
-use held::{Held, Twice};
-use watches::Watches;
+use held::{Held, PATIENCE, Twice};
+use watches::{More, Watches};
 
 /// A burst of events ends when nothing happened for so long.
 const QUIET: Duration = Duration::from_millis(5);
@@ -31,8 +34,15 @@ const QUIET_AFTER_REMOVAL: Duration = Duration::from_millis(50);
 /// A burst that does not end is cut after this.
 const LONGEST_BURST: Duration = Duration::from_millis(100);
 
-/// How long events may take from the kernel to here.
+/// How long events are taken to need from the kernel to here if that cannot be found out.
 const EVENT_DELAY: Duration = Duration::from_millis(2);
+
+/// How long to wait for an event that must come.
+const MARKER_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a file is taken to be unfinished after a change if its events were missed: in a
+/// folder that has just been found, or when events were lost.
+const UNSEEN: Duration = Duration::from_millis(100);
 
 /// How often to look where the kernel cannot tell.
 const POLL: Duration = Duration::from_secs(1);
@@ -68,18 +78,7 @@ impl Watcher {
         let (changes, receiver) = tokio::sync::mpsc::channel(1);
         let follower = Follower {
             folder: Folder::new(roots),
-            watches: Watches::<W>::new(sender.clone()),
-            live: Live {
-                events,
-                surroundings: Surroundings::default(),
-                held: Held::default(),
-                polls: None,
-                removed: Vec::new(),
-                dirty: false,
-                last: Instant::now(),
-                quiet: QUIET,
-                stopped: false,
-            },
+            live: Live::<W>::new(sender.clone(), events),
             changes,
         };
         thread::Builder::new()
@@ -110,69 +109,61 @@ impl Drop for Watcher {
 
 struct Follower<W> {
     folder: Folder,
-    watches: Watches<W>,
-    live: Live,
+    live: Live<W>,
     changes: tokio::sync::mpsc::Sender<ChangeSet>,
 }
 
 impl<W: notify::Watcher> Follower<W> {
     fn run(mut self) {
+        let mut failing = false;
         loop {
             if let Some(changes) = self.folder.scan_beside(&mut self.live)
                 && self.changes.blocking_send(changes).is_err()
             {
                 return;
             }
-            self.watch();
+            if failing != self.live.failure.is_some() {
+                failing = !failing;
+                self.folder.set_note(self.note());
+                self.live.touch();
+            }
             if !self.live.wait() {
                 return;
             }
         }
     }
 
-    /// Watches what the last scan found to matter.
-    fn watch(&mut self) {
-        for path in self.live.removed.drain(..) {
-            self.watches.forget(&path);
-        }
-        let surroundings = self.folder.surroundings();
-        match self.watches.watch(surroundings) {
-            Ok(more) => {
-                if self.live.polls.take().is_some() {
-                    self.folder.set_note(None);
-                    self.live.touch();
-                }
-                if more {
-                    // Something may have changed before the watch was there.
-                    self.live.touch();
-                }
-            }
-            Err(error) => {
-                if self.live.polls.is_none() {
-                    self.live.polls = Some(Twice::default());
-                    let message = format!(
-                        "changes cannot be watched for ({error}); they are looked for every second instead"
-                    );
-                    let mut note = self.folder.root_problem(Severity::Warning, message);
-                    note.help("raise fs.inotify.max_user_watches (and fs.inotify.max_user_instances) with sysctl");
-                    self.folder.set_note(Some(note));
-                    self.live.touch();
-                }
-            }
-        }
-        self.live
-            .surroundings
-            .clone_from(self.folder.surroundings());
+    fn note(&self) -> Option<Entry> {
+        let (_, error) = self.live.failure.as_ref()?;
+        let message = format!(
+            "changes cannot be watched for ({error}); they are looked for every second instead"
+        );
+        let mut note = self.folder.root_problem(Severity::Warning, message);
+        note.help(
+            "raise fs.inotify.max_user_watches (and fs.inotify.max_user_instances) with sysctl",
+        );
+        Some(note)
     }
 }
 
 /// What is known from events.
-struct Live {
+struct Live<W> {
     events: Receiver<Message>,
+    watches: Watches<W>,
     surroundings: Surroundings,
     held: Held,
-    /// While there are no events to rely on.
-    polls: Option<Twice>,
+    /// Files written since the scan began: what was read of them may be torn.
+    written: HashSet<Inode>,
+    /// Whether events were lost since the scan began.
+    lost: bool,
+    /// Folders were found since the scan began: their files may have been written unseen.
+    found: bool,
+    /// When files of such folders are due.
+    again: Option<Instant>,
+    /// Whether the event of the marker has come.
+    marked: bool,
+    /// Why there are no events to rely on, and what is known without.
+    failure: Option<(Twice, notify::Error)>,
     /// What was removed or renamed: no longer what is watched under that path.
     removed: Vec<PathBuf>,
     /// Whether anything happened that a scan might find.
@@ -180,23 +171,58 @@ struct Live {
     /// When it last happened, and how long to wait for more of it.
     last: Instant,
     quiet: Duration,
+    /// Whether this is about the very first scan, which reads whatever is there.
+    first: bool,
     stopped: bool,
 }
 
-impl Live {
+impl<W: notify::Watcher> Live<W> {
+    fn new(sender: Sender<Message>, events: Receiver<Message>) -> Self {
+        Self {
+            events,
+            watches: Watches::new(sender),
+            surroundings: Surroundings::default(),
+            held: Held::default(),
+            written: HashSet::new(),
+            lost: false,
+            found: false,
+            again: None,
+            marked: false,
+            failure: None,
+            removed: Vec::new(),
+            dirty: false,
+            last: Instant::now(),
+            quiet: QUIET,
+            first: true,
+            stopped: false,
+        }
+    }
+
     /// Waits until a scan is due; `false` at the end.
     fn wait(&mut self) -> bool {
-        let interval = if self.polls.is_some() {
+        let interval = if self.failure.is_some() {
             POLL
         } else {
             SAFETY_SCAN
         };
         let due = Instant::now() + interval;
+        let due = self.again.take().map_or(due, |again| again.min(due));
         while !self.dirty {
-            let now = Instant::now();
-            if self.held.expire(now) || now >= due {
+            if Instant::now() >= due {
                 self.touch();
                 break;
+            }
+            if self
+                .held
+                .next_expiry()
+                .is_some_and(|expiry| expiry <= Instant::now())
+            {
+                // Not before the writer's last signs of life are here.
+                self.catch_up();
+                if self.held.expire(Instant::now()) {
+                    self.touch();
+                }
+                continue;
             }
             let until = self
                 .held
@@ -217,8 +243,12 @@ impl Live {
         }
         self.dirty = false;
         self.quiet = QUIET;
-        if let Some(polls) = &mut self.polls {
-            polls.begin();
+        self.written.clear();
+        self.lost = false;
+        self.found = false;
+        self.first = false;
+        if let Some((twice, _)) = &mut self.failure {
+            twice.begin();
         }
         !self.stopped
     }
@@ -247,6 +277,7 @@ impl Live {
         if event.need_rescan() {
             // Events were lost, among them perhaps that a file is complete.
             self.held = Held::default();
+            self.lost = true;
             self.touch();
             return;
         }
@@ -258,7 +289,9 @@ impl Live {
                         self.touch();
                     }
                 }
-                EventKind::Access(_) => {}
+                EventKind::Access(_) => {
+                    self.marked |= self.watches.marker() == Some(path.as_path())
+                }
                 EventKind::Create(CreateKind::File | CreateKind::Any)
                 | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
                     if self.matters(path) && !self.hold(event, path) {
@@ -285,7 +318,7 @@ impl Live {
     }
 
     /// Holds a file back that is open for writing, if it is one.
-    fn hold(&mut self, event: &Event, path: &std::path::Path) -> bool {
+    fn hold(&mut self, event: &Event, path: &Path) -> bool {
         let Ok(metadata) = fs::symlink_metadata(path) else {
             return false;
         };
@@ -296,12 +329,14 @@ impl Live {
             return false;
         }
         if is_content(path, &self.surroundings) {
-            self.held.hold(path, inode(&metadata), Instant::now());
+            let file = inode(&metadata);
+            self.held.hold(path, file, Instant::now());
+            self.written.insert(file);
         }
         true
     }
 
-    fn matters(&self, path: &std::path::Path) -> bool {
+    fn matters(&self, path: &Path) -> bool {
         let Surroundings { folders, entries } = &self.surroundings;
         if folders.contains(path) || entries.contains_key(path) {
             return true;
@@ -319,7 +354,7 @@ impl Live {
 }
 
 /// Whether a file's content is read at all.
-fn is_content(path: &std::path::Path, surroundings: &Surroundings) -> bool {
+fn is_content(path: &Path, surroundings: &Surroundings) -> bool {
     is_manifest(path)
         || path
             .parent()
@@ -328,14 +363,62 @@ fn is_content(path: &std::path::Path, surroundings: &Surroundings) -> bool {
             .unwrap_or(false)
 }
 
-impl Writers for Live {
+impl<W: notify::Watcher> Observer for Live<W> {
+    fn watch(&mut self, surroundings: Surroundings) {
+        for path in self.removed.drain(..) {
+            self.watches.forget(&path);
+        }
+        match self.watches.watch(&surroundings) {
+            Ok(more) => {
+                self.failure = None;
+                if more != More::Nothing {
+                    // Something may have come between the walk and the watch.
+                    self.touch();
+                }
+                self.found |= more == More::Manifests && !self.first;
+            }
+            Err(error) => {
+                self.failure
+                    .get_or_insert_with(|| (Twice::default(), error));
+            }
+        }
+        self.surroundings = surroundings;
+    }
+
     fn catch_up(&mut self) {
-        let end = Instant::now() + 10 * EVENT_DELAY;
-        while Instant::now() < end && self.receive(Instant::now() + EVENT_DELAY) {}
+        self.marked = false;
+        if let Some(marker) = self.watches.marker()
+            && fs::File::open(marker).is_ok()
+        {
+            let end = Instant::now() + MARKER_DELAY;
+            while !self.marked && !self.lost && self.receive(end) {}
+        } else {
+            let end = Instant::now() + 10 * EVENT_DELAY;
+            while Instant::now() < end && self.receive(Instant::now() + EVENT_DELAY) {}
+        }
     }
 
     fn writing(&mut self, file: &Fingerprint) -> bool {
-        self.held.contains(file.inode) || self.polls.as_mut().is_some_and(|polls| !polls.same(file))
+        // A file is empty for a while before the event of its truncation comes.
+        let patience = if file.size == 0 {
+            PATIENCE
+        } else if self.found || self.lost {
+            UNSEEN
+        } else {
+            Duration::ZERO
+        };
+        if file.is_younger_than(patience) {
+            let again = Instant::now() + patience;
+            self.again = Some(self.again.map_or(again, |other| other.min(again)));
+            return true;
+        }
+        if let Some((twice, _)) = &mut self.failure
+            && !self.first
+            && !twice.same(file)
+        {
+            return true;
+        }
+        self.held.contains(file.inode) || self.written.contains(&file.inode)
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) enum Outcome {
         reason: Reason,
         message: String,
     },
-    /// The file is gone.
-    Gone,
+    /// The file went away or changed while it was read.
+    Torn,
 }
 
 /// Reads all, in the order of the jobs.
@@ -76,8 +76,9 @@ pub(super) fn read_all(jobs: &[Job<'_>]) -> Vec<(Fingerprint, Outcome)> {
 fn read(job: &Job<'_>) -> (Fingerprint, Outcome) {
     let mut fingerprint = job.found.fingerprint;
     let outcome = match content(&job.found.path, &mut fingerprint) {
-        Ok(bytes) => parse(&job.found.name, bytes, job.hash),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Gone,
+        Ok(None) => Outcome::Torn,
+        Ok(Some(bytes)) => parse(&job.found.name, bytes, job.hash),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Torn,
         Err(error) => Outcome::Fault {
             hash: None,
             reason: Reason::Unreadable,
@@ -87,17 +88,17 @@ fn read(job: &Job<'_>) -> (Fingerprint, Outcome) {
     (fingerprint, outcome)
 }
 
-/// The content, and the fingerprint from just before it was read.
-fn content(path: &Path, fingerprint: &mut Fingerprint) -> io::Result<Vec<u8>> {
+/// The content, and the fingerprint that goes with it.
+fn content(path: &Path, fingerprint: &mut Fingerprint) -> io::Result<Option<Vec<u8>>> {
     let mut file = File::open(path)?;
     *fingerprint = Fingerprint::of(&file.metadata()?);
     let mut bytes = Vec::with_capacity(fingerprint.size.min(MAX_SIZE) as usize + 1);
-    // The file may grow while it is read.
     file.by_ref().take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(io::Error::other("larger than 64 MiB"));
     }
-    Ok(bytes)
+    let unchanged = Fingerprint::of(&file.metadata()?) == *fingerprint;
+    Ok(unchanged.then_some(bytes))
 }
 
 fn parse(name: &Arc<str>, bytes: Vec<u8>, known: Option<u128>) -> Outcome {

@@ -239,7 +239,9 @@ fn a_huge_file_is_refused() {
 /// A writer of one file.
 struct Writing(Option<Inode>, Option<Inode>);
 
-impl Writers for Writing {
+impl Observer for Writing {
+    fn watch(&mut self, _: Surroundings) {}
+
     fn catch_up(&mut self) {
         self.0 = self.1;
     }

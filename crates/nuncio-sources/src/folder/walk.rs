@@ -7,6 +7,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long after a change a file system may give a second change the same time.
+const CLOCK_TICK: Duration = Duration::from_millis(50);
 
 /// Which file it is, whatever its name: a device and an inode.
 pub(crate) type Inode = (u64, u64);
@@ -22,7 +26,7 @@ pub(crate) struct Fingerprint {
     pub(crate) size: u64,
     modified: (i64, i64),
     /// Catches what sets the modification time back.
-    pub(crate) changed: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Fingerprint {
@@ -33,6 +37,29 @@ impl Fingerprint {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether the file changed less than this long ago, or is said to change in the future.
+    pub(crate) fn is_younger_than(&self, age: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u32::try_from(nanoseconds))
+        else {
+            return false;
+        };
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH + Duration::new(seconds, nanoseconds))
+            .map_or(!age.is_zero(), |passed| passed < age)
+    }
+
+    /// Whether a fingerprint taken now may miss a change that follows at once.
+    pub(super) fn is_unsettled(&self) -> bool {
+        // File systems without fractions of a second.
+        let coarse = self.changed.1 == 0;
+        self.is_younger_than(if coarse {
+            Duration::from_secs(2)
+        } else {
+            CLOCK_TICK
+        })
     }
 }
 

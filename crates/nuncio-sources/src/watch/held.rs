@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::folder::{Fingerprint, Inode};
 
 /// A writer that neither writes nor closes for so long is taken to be done.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Files opened for writing and not yet closed, going by events.
 ///

@@ -5,8 +5,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use notify::event::Flag;
 use notify::{Config, EventHandler, RecursiveMode, WatcherKind};
 use tokio::time::{interval, timeout};
 
@@ -118,7 +120,7 @@ async fn a_half_written_file_is_not_read() {
     }
     case.write("m/z.yaml", mapping("z", "/z/"));
     // Slow writers, but alive.
-    let mut tick = interval(Duration::from_millis(100));
+    let mut tick = interval(Duration::from_millis(20));
     while case.prefix("z").is_empty() {
         tokio::select! {
             changes = case.watcher.next() => case.take(&changes),
@@ -328,6 +330,76 @@ async fn one_of_ten_thousand_files_changes() {
     let changes = case.next().await;
     assert_eq!((changes.upserted.len(), changes.deleted.len()), (1, 0));
     assert_eq!(case.prefix("x7777"), "/2/");
+}
+
+#[tokio::test]
+async fn no_state_of_a_file_under_writing_is_ever_seen() {
+    const ROUNDS: usize = 300;
+    let content = |round: usize| {
+        let prefix = format!("/{round}/");
+        (mapping("a", &prefix), mapping("b", &prefix))
+    };
+    let mut case = Case::start(|dir| {
+        fs::create_dir(dir.join("m")).unwrap();
+        let (a, b) = content(0);
+        fs::write(dir.join("m/a.yaml"), a + &b).unwrap();
+    })
+    .await;
+    let path = case.path("m/a.yaml");
+    let writer = std::thread::spawn(move || {
+        for round in 1..=ROUNDS {
+            let (a, b) = content(round);
+            let mut file = fs::File::create(&path).unwrap();
+            file.write_all(a.as_bytes()).unwrap();
+            file.write_all(b.as_bytes()).unwrap();
+        }
+    });
+    let last = format!("/{ROUNDS}/");
+    while case.prefix("b") != last {
+        let changes = case.next().await;
+        assert_eq!((changes.deleted, changes.problems), (vec![], vec![]));
+        assert_eq!(case.prefix("a"), case.prefix("b"));
+    }
+    writer.join().unwrap();
+}
+
+/// A kernel that loses every event and says so when asked to.
+struct Forgetful;
+
+static FORGETFUL: Mutex<Option<Box<dyn EventHandler>>> = Mutex::new(None);
+
+impl notify::Watcher for Forgetful {
+    fn new<F: EventHandler>(handler: F, _: Config) -> notify::Result<Self> {
+        *FORGETFUL.lock().unwrap() = Some(Box::new(handler));
+        Ok(Forgetful)
+    }
+
+    fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
+        Ok(())
+    }
+
+    fn kind() -> WatcherKind {
+        WatcherKind::NullWatcher
+    }
+}
+
+#[tokio::test]
+async fn lost_events_lead_to_a_scan() {
+    let mut case = Case::with::<Forgetful>(one_mapping).await;
+    case.write("m/a.yaml", mapping("a", "/2/"));
+    let mut tick = interval(Duration::from_millis(10));
+    while case.prefix("a") != "/2/" {
+        tokio::select! {
+            changes = case.watcher.next() => case.take(&changes),
+            _ = tick.tick() => if let Some(handler) = &mut *FORGETFUL.lock().unwrap() {
+                handler.handle_event(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+            },
+        }
+    }
 }
 
 /// A kernel that has no watches left.
