@@ -21,6 +21,9 @@ use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 use nuncio_model::Gateway;
 use prost::Message;
 
+/// The Envoy whose API and behaviour the encoders are written and tested against.
+pub const ENVOY_VERSION: &str = "1.40";
+
 pub use bootstrap::BootstrapConfig;
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;

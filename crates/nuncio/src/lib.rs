@@ -1,3 +1,15 @@
-//! The parts of the nuncio binary that its tests reach.
+//! The nuncio binary: command line, wiring, admin server, Envoy supervisor.
+//!
+//! A library so that its tests reach its parts.
 
+pub mod admin;
+pub mod check;
+pub mod cli;
+pub mod engine;
+pub mod gauges;
+pub mod identity;
+mod log;
+mod memory;
+pub mod overview;
+pub mod run;
 pub mod supervisor;

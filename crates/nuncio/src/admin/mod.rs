@@ -1,0 +1,70 @@
+//! The admin server: health, diagnostics, metrics.
+
+mod diag;
+mod health;
+mod metrics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{StatusCode, header};
+use nuncio_xds::AdsServer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::engine::Served;
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::supervisor::{self, AdminClient};
+
+/// What the handlers look at. Everything is a reading of the moment; nothing waits.
+#[derive(Clone)]
+pub struct Admin {
+    pub identity: Arc<Identity>,
+    pub served: watch::Receiver<Arc<Served>>,
+    pub xds: watch::Receiver<nuncio_xds::Status>,
+    pub counters: AdsServer,
+    pub envoy: watch::Receiver<supervisor::State>,
+    pub envoy_admin: AdminClient,
+    pub draining: watch::Receiver<bool>,
+    pub gauges: Arc<Gauges>,
+}
+
+/// Binds the address, or says what to do when that cannot be.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!(
+            "cannot listen on {address} for health and diagnostics: {error}; \
+             stop what holds the port or give another with --admin"
+        )
+    })
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
+    let app = Router::new()
+        .route("/ambassador/v0/check_alive", get(health::alive))
+        .route("/ambassador/v0/check_ready", get(health::ready))
+        .route("/ambassador/v0/diag/", get(diag::overview))
+        .route("/ambassador/v0/diag", get(diag::overview))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(not_found)
+        .with_state(admin);
+    axum::serve(listener, app).await
+}
+
+async fn not_found() -> Response {
+    text(StatusCode::NOT_FOUND, "Not found\n")
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        body.into(),
+    )
+        .into_response()
+}

@@ -1,0 +1,99 @@
+//! The pipeline: change sets in, snapshots for Envoy out.
+//!
+//! One [`Engine`] owns the store. Everything it computes is published as one [`Served`], so that
+//! whoever looks sees a gateway, its report and its routes that belong together.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use nuncio_model::{Entry, Gateway, Origin, Report};
+use nuncio_sources::ChangeSet;
+use nuncio_translate::getambassador::RouteInfo;
+use nuncio_translate::{Settings, Store};
+use tokio::sync::watch;
+
+/// What came of the resources as they are now.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// Counts the change sets taken up; 0 before the first.
+    pub change: u64,
+    pub gateway: Gateway,
+    /// What the sources and the front ends have to say; see [`crate::overview`] for the whole.
+    pub report: Report,
+    pub routes: Vec<RouteInfo>,
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// Turns change sets into snapshots.
+pub struct Engine {
+    store: Store,
+    settings: Settings,
+    source_problems: Vec<Entry>,
+    served: watch::Sender<Arc<Served>>,
+}
+
+impl Engine {
+    pub fn new(store: Store, settings: Settings) -> Self {
+        Self {
+            store,
+            settings,
+            source_problems: Vec::new(),
+            served: watch::Sender::new(Arc::default()),
+        }
+    }
+
+    pub fn served(&self) -> watch::Receiver<Arc<Served>> {
+        self.served.subscribe()
+    }
+
+    /// Takes a change set up and publishes what comes of it.
+    pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
+        let started = Instant::now();
+        self.source_problems = changes.problems;
+        self.store.apply(changes.upserted, &changes.deleted);
+        let translation = nuncio_translate::translate(&self.store, &self.settings);
+        let snapshot = nuncio_envoy::encode(&translation.gateway);
+
+        let mut report = translation.report;
+        report.extend(self.source_problems.iter().cloned());
+        report.sort();
+
+        let served = Arc::new(Served {
+            change: self.served.borrow().change + 1,
+            gateway: translation.gateway,
+            report,
+            routes: translation.routes,
+            snapshot: Arc::new(snapshot),
+        });
+        self.served.send_replace(Arc::clone(&served));
+        tracing::debug!(
+            change = served.change,
+            resources = served.snapshot.len(),
+            elapsed_ms = started.elapsed().as_secs_f64() * 1e3,
+            "took a change up"
+        );
+        served
+    }
+}
+
+impl Served {
+    /// Where one of Envoy's resources came from.
+    pub fn origin(&self, resource_type: ResourceType, name: &str) -> Option<&Origin> {
+        match resource_type {
+            ResourceType::Cluster => self.gateway.clusters.get(name).map(|c| &c.origin),
+            ResourceType::ClusterLoadAssignment => {
+                self.gateway.endpoints.get(name).map(|e| &e.origin)
+            }
+            ResourceType::Secret => self.gateway.certificates.get(name).map(|c| &c.origin),
+            ResourceType::Listener => self.gateway.listeners.get(name).map(|l| &l.origin),
+            // A table has the routes of many; its listener is what a person looks for first.
+            ResourceType::RouteConfiguration => self
+                .gateway
+                .listeners
+                .values()
+                .find(|l| l.filter_chains.iter().any(|c| &*c.http.route_table == name))
+                .map(|l| &l.origin),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Who this nuncio is.
+
+use std::time::{Instant, SystemTime};
+
+use nuncio_translate::Scope;
+use uuid::Uuid;
+
+/// What does not change while the process runs.
+pub struct Identity {
+    pub hostname: String,
+    pub scope: Scope,
+    pub cluster_id: String,
+    pub started: Instant,
+    pub started_at: SystemTime,
+}
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+impl Identity {
+    pub fn new(scope: Scope) -> Self {
+        let cluster_id = std::env::var("AMBASSADOR_CLUSTER_ID")
+            .ok()
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(|| cluster_id(&scope.ambassador_id));
+        Self {
+            hostname: rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned(),
+            scope,
+            cluster_id,
+            started: Instant::now(),
+            started_at: SystemTime::now(),
+        }
+    }
+}
+
+/// Emissary's identity of an installation: a UUID from the UID of a namespace, which a folder does
+/// not have, and the ambassador_id.
+fn cluster_id(ambassador_id: &str) -> String {
+    let url = format!("d6e_id://{}/{ambassador_id}", Uuid::nil());
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()).to_string()
+}

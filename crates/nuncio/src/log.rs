@@ -1,0 +1,26 @@
+//! nuncio's own log, on standard error.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+/// Sets the log up: text, or JSON where `AMBASSADOR_JSON_LOGGING` says so.
+pub fn init(level: &str) {
+    let level = match level {
+        "warning" => "warn",
+        known @ ("error" | "warn" | "info" | "debug" | "trace") => known,
+        _ => "info",
+    };
+    let filter = EnvFilter::new(format!("warn,nuncio={level},nuncio_xds={level}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
+    let json = std::env::var("AMBASSADOR_JSON_LOGGING").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
+    if json {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+}

@@ -1,0 +1,275 @@
+//! `nuncio run`: the pieces put together.
+//!
+//! ```text
+//!  Watcher ──▶ Engine ──▶ AdsServer ──▶ Envoy ◀── Supervisor
+//!                 │           │                       │
+//!                 └───────────┴── overview, admin ◀───┘
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nuncio_envoy::{BootstrapConfig, bootstrap};
+use nuncio_sources::{ChangeSet, Watcher};
+use nuncio_translate::{Scope, Settings, Store};
+use nuncio_xds::{AdsServer, Options};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::admin::{self, Admin};
+use crate::cli::RunArgs;
+use crate::engine::{Engine, Served};
+use crate::gauges::Gauges;
+use crate::identity::Identity;
+use crate::overview::{self, ReportLog};
+use crate::supervisor::{self, Handle, StateDir, Supervisor};
+
+/// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
+/// memory allow, so that it is a limit and not a crash.
+const MAX_DOWNSTREAM_CONNECTIONS: u64 = 50_000;
+
+pub fn run(args: RunArgs) -> ExitCode {
+    crate::log::init(&args.log_level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: RunArgs) -> anyhow::Result<()> {
+    let mut ends = Ends::new()?;
+    let scope = Scope::from_vars(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    let envoy = envoy_program(args.envoy.as_deref())?;
+    let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
+    let admin_listener = admin::bind(args.admin).await?;
+    let settings = Settings {
+        bind_address: args.bind,
+        admin: admin_listener.local_addr()?,
+        strict_label_selectors: !is_true("DISABLE_STRICT_LABEL_SELECTORS"),
+        ..Settings::new(&scope)
+    };
+    let identity = Arc::new(Identity::new(scope.clone()));
+
+    // The first configuration is there before Envoy is: it starts with it, or is taken over and
+    // told only what differs.
+    let mut engine = Engine::new(Store::new(scope), settings);
+    let mut watcher = Watcher::new(args.manifests.clone()).context("cannot watch the manifests")?;
+    let first = tokio::select! {
+        changes = watcher.next() => changes,
+        () = ends.next() => return Ok(()),
+    };
+    let ads = AdsServer::new(Options::default());
+    let gauges = Arc::new(Gauges::default());
+    let served = take_up(&mut engine, first, &ads, &gauges);
+    tracing::info!(
+        listeners = served.gateway.listeners.len(),
+        routes = served.routes.len(),
+        clusters = served.gateway.clusters.len(),
+        "read {}",
+        join(&args.manifests)
+    );
+
+    let xds_socket = state_dir.xds_socket();
+    let bound = ads
+        .bind(&xds_socket)
+        .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
+    let xds_server = tokio::spawn(bound.serve(std::future::pending()));
+    let bootstrap = bootstrap::bootstrap(&BootstrapConfig {
+        node_id: identity.scope.ambassador_id.clone(),
+        node_cluster: format!(
+            "{}-{}",
+            identity.scope.ambassador_id, identity.scope.namespace
+        ),
+        xds_socket,
+        admin_socket: state_dir.admin_socket(),
+        max_heap_bytes: crate::memory::limit(),
+        max_downstream_connections: MAX_DOWNSTREAM_CONNECTIONS,
+    });
+    let start = Supervisor::start(supervisor::Config {
+        envoy,
+        state_dir,
+        bootstrap,
+        drain_time: Duration::from_secs(args.drain_time),
+        concurrency: args.concurrency,
+        base_id: None,
+        log_level: envoy_log_level(&args.log_level).to_owned(),
+        extra_args: Vec::new(),
+    });
+    let envoy = tokio::select! {
+        envoy = start => envoy?,
+        () = ends.next() => return Ok(()),
+    };
+
+    let draining = watch::Sender::new(false);
+    let admin = Admin {
+        identity,
+        served: engine.served(),
+        xds: ads.status(),
+        counters: ads.clone(),
+        envoy: envoy.state(),
+        envoy_admin: envoy.admin(),
+        draining: draining.subscribe(),
+        gauges: Arc::clone(&gauges),
+    };
+    tokio::spawn(log_report(admin.clone()));
+    let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
+    tokio::spawn(observe_acknowledged(ads.status(), Arc::clone(&gauges)));
+
+    let result = loop {
+        tokio::select! {
+            changes = watcher.next() => {
+                // Translation keeps a core busy; the ADS server has the others meanwhile.
+                tokio::task::block_in_place(|| take_up(&mut engine, changes, &ads, &gauges));
+            }
+            () = ends.next() => break Ok(()),
+            ended = &mut admin_server => break Err(match ended {
+                Ok(Err(error)) => anyhow::anyhow!("the admin server ended: {error}"),
+                _ => anyhow::anyhow!("the admin server ended"),
+            }),
+        }
+    };
+    draining.send_replace(true);
+    drain(&envoy, &mut ends).await;
+    xds_server.abort();
+    result
+}
+
+fn take_up(
+    engine: &mut Engine,
+    changes: ChangeSet,
+    ads: &AdsServer,
+    gauges: &Gauges,
+) -> Arc<Served> {
+    let arrived = Instant::now();
+    let served = engine.apply(changes);
+    gauges.translation.observe(arrived.elapsed().as_secs_f64());
+    gauges.changes.inc();
+    gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
+    served
+}
+
+async fn observe_acknowledged(mut status: watch::Receiver<nuncio_xds::Status>, gauges: Arc<Gauges>) {
+    loop {
+        let acknowledged = status.borrow_and_update().acknowledged;
+        gauges.acknowledged(acknowledged);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends Envoy in order; a second signal ends it at once.
+async fn drain(envoy: &Handle, ends: &mut Ends) {
+    tracing::info!("finishing requests under way; a second signal ends at once");
+    let drained = tokio::select! {
+        drained = envoy.drain_and_stop() => drained,
+        () = ends.next() => envoy.stop_now().await,
+    };
+    tracing::info!(?drained, "ended");
+}
+
+/// Says in the log what the report says, as it changes.
+async fn log_report(mut admin: Admin) {
+    let mut log = ReportLog::default();
+    loop {
+        let served = Arc::clone(&admin.served.borrow_and_update());
+        let xds = admin.xds.borrow_and_update().clone();
+        let envoy = admin.envoy.borrow_and_update().clone();
+        log.update(&overview::report(&served, &xds, &envoy));
+        let gone = tokio::select! {
+            changed = admin.served.changed() => changed,
+            changed = admin.xds.changed() => changed,
+            changed = admin.envoy.changed() => changed,
+        };
+        if gone.is_err() {
+            return;
+        }
+    }
+}
+
+/// The signals that ask for an end.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn envoy_program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("envoy"))
+        .find(|program| program.is_file())
+        .context(
+            "there is no envoy in PATH; give its path with --envoy, or install it into the \
+             project with `make envoy`",
+        )
+}
+
+/// Where a user's services keep their state.
+fn default_state_dir() -> PathBuf {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(home) = var("XDG_STATE_HOME") {
+        return PathBuf::from(home).join("nuncio");
+    }
+    match var("HOME") {
+        Some(home) => PathBuf::from(home).join(".local/state/nuncio"),
+        None => PathBuf::from("/var/lib/nuncio"),
+    }
+}
+
+fn envoy_log_level(level: &str) -> &'static str {
+    match level {
+        "trace" => "trace",
+        "debug" => "info",
+        "error" => "error",
+        _ => "warning",
+    }
+}
+
+fn is_true(variable: &str) -> bool {
+    std::env::var(variable).is_ok_and(|value| {
+        matches!(
+            value.to_ascii_lowercase().as_str(),
+            "1" | "t" | "true" | "y" | "yes" | "on"
+        )
+    })
+}
+
+fn join(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}
