@@ -1,1 +1,27 @@
-//! A small upstream that says what it was asked: HTTP/1.1, HTTP/2, gRPC, WebSocket, TLS
+//! A small upstream that says what it was asked, and clients to ask with.
+//!
+//! It answers every request with JSON: which upstream it is, and the method, path, headers and body
+//! that reached it, so that a person or a test sees what a gateway did. One port takes HTTP/1.1 and
+//! HTTP/2 (with prior knowledge, or by ALPN), WebSocket on any path (every message comes back) and
+//! gRPC on any path (the message comes back; below `/Stream` three times; `grpc.health.v1` says
+//! SERVING).
+//!
+//! A request can ask for more, by header or by query parameter of the same name:
+//!
+//! | name | what it does |
+//! | --- | --- |
+//! | `x-echo-status` | answers with this status; of a list `503,503,200` each once, counted by `x-echo-key` |
+//! | `x-echo-delay` | answers after so many milliseconds |
+//! | `x-echo-header` | adds `name=value` to the response |
+//! | `x-echo-size` | answers with so many bytes instead |
+//! | `x-echo-grpc-status` | ends gRPC with this status |
+
+pub mod certs;
+pub mod client;
+mod respond;
+mod seen;
+mod server;
+mod tls;
+
+pub use seen::Seen;
+pub use server::{Echo, Running};

@@ -1,0 +1,274 @@
+//! One request, one answer.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::seen::Seen;
+use crate::server::Upstream;
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// How much of a request's body is shown.
+const SHOWN_BODY: usize = 64 * 1024;
+
+/// The connection that a request came on.
+pub(crate) struct Peer {
+    pub(crate) connection: u64,
+    pub(crate) tls: bool,
+    pub(crate) sni: Option<String>,
+    pub(crate) alpn: Option<String>,
+}
+
+impl Peer {
+    pub(crate) fn cleartext(connection: u64) -> Self {
+        Self {
+            connection,
+            tls: false,
+            sni: None,
+            alpn: None,
+        }
+    }
+}
+
+pub(crate) async fn respond(
+    upstream: Arc<Upstream>,
+    peer: Arc<Peer>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let seen = seen(&request);
+    let count = upstream.seen.push(seen.clone());
+    let wishes = Wishes::of(&request);
+    if let Some(delay) = wishes.get("x-echo-delay").and_then(|ms| ms.parse().ok()) {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    let mut response = if is_websocket(&request) {
+        websocket(request)
+    } else if is_grpc(&request) {
+        grpc(request, &wishes).await
+    } else {
+        say(&upstream, &peer, request, &seen, count, &wishes).await
+    };
+    let name = HeaderValue::from_str(&upstream.name).unwrap_or(HeaderValue::from_static("echo"));
+    response.headers_mut().insert("x-echo-upstream", name);
+    for wish in wishes.all("x-echo-header") {
+        if let Some((name, value)) = wish.split_once('=')
+            && let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(name), HeaderValue::try_from(value))
+        {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(response)
+}
+
+async fn say(
+    upstream: &Upstream,
+    peer: &Peer,
+    request: Request<Incoming>,
+    seen: &Seen,
+    count: usize,
+    wishes: &Wishes,
+) -> Response<Body> {
+    let status = wishes
+        .get("x-echo-status")
+        .and_then(|list| status(upstream, list, wishes.get("x-echo-key").unwrap_or_default()))
+        .unwrap_or(StatusCode::OK);
+    let version = match request.version() {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    };
+    let body = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let answer = match wishes.get("x-echo-size").and_then(|size| size.parse().ok()) {
+        Some(size) => vec![b'x'; size],
+        None => {
+            let shown = &body[..body.len().min(SHOWN_BODY)];
+            let mut text = json!({
+                "upstream": upstream.name,
+                "method": seen.method,
+                "path": seen.path,
+                "host": seen.host,
+                "protocol": version,
+                "headers": seen.headers,
+                "body": String::from_utf8_lossy(shown),
+                "tls": peer.tls.then(|| json!({ "sni": peer.sni, "alpn": peer.alpn })),
+                "connection": peer.connection,
+                "request": count,
+            })
+            .to_string();
+            text.push('\n');
+            text.into_bytes()
+        }
+    };
+    let mut response = Response::new(full(answer));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The next of a list of statuses, the last one for ever.
+fn status(upstream: &Upstream, list: &str, key: &str) -> Option<StatusCode> {
+    let statuses: Vec<&str> = list.split(',').map(str::trim).collect();
+    let mut given = upstream
+        .statuses
+        .lock()
+        .expect("invariant: nothing panics while it holds the statuses");
+    let nth = given.entry(key.to_owned()).or_default();
+    let status = statuses.get(*nth).or(statuses.last())?;
+    *nth += 1;
+    status.parse().ok()
+}
+
+fn is_websocket(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Sends every message back.
+fn websocket(mut request: Request<Incoming>) -> Response<Body> {
+    let accept = request
+        .headers()
+        .get(SEC_WEBSOCKET_KEY)
+        .and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let io = TokioIo::new(upgraded);
+        let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, None).await;
+        while let Some(Ok(message)) = socket.next().await {
+            let data = message.is_text() || message.is_binary();
+            if data && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = Response::new(full(Vec::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(accept) = accept {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// gRPC without messages of its own: frames come back as they are.
+async fn grpc(request: Request<Incoming>, wishes: &Wishes) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    let frames = match request.into_body().collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let answer = match path.as_str() {
+        // HealthCheckResponse { status: SERVING }, not compressed.
+        "/grpc.health.v1.Health/Check" => vec![0, 0, 0, 0, 2, 0x08, 0x01],
+        path if path.ends_with("/Stream") => frames.repeat(3),
+        _ => frames.to_vec(),
+    };
+    let mut trailers = HeaderMap::new();
+    let status = wishes
+        .get("x-echo-grpc-status")
+        .and_then(|status| HeaderValue::from_str(status).ok())
+        .unwrap_or(HeaderValue::from_static("0"));
+    trailers.insert("grpc-status", status);
+    let body = Full::new(Bytes::from(answer)).with_trailers(async { Some(Ok(trailers)) });
+    let mut response = Response::new(body.boxed_unsync());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+fn full(bytes: Vec<u8>) -> Body {
+    Full::new(Bytes::from(bytes)).boxed_unsync()
+}
+
+fn seen(request: &Request<Incoming>) -> Seen {
+    let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in request.headers() {
+        headers
+            .entry(name.as_str().to_owned())
+            .or_default()
+            .push(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    let host = request
+        .headers()
+        .get(HOST)
+        .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned())
+        .or_else(|| request.uri().authority().map(ToString::to_string))
+        .unwrap_or_default();
+    Seen {
+        method: request.method().to_string(),
+        path: request
+            .uri()
+            .path_and_query()
+            .map_or_else(|| "*".to_owned(), ToString::to_string),
+        host,
+        headers,
+    }
+}
+
+/// What a request asks for, in headers and query parameters.
+struct Wishes(Vec<(String, String)>);
+
+impl Wishes {
+    fn of(request: &Request<Incoming>) -> Self {
+        let headers = request
+            .headers()
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with("x-echo-"))
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+                (name.as_str().to_owned(), value)
+            });
+        let query = request.uri().query().unwrap_or_default().split('&');
+        let query = query
+            .filter_map(|pair| pair.split_once('='))
+            .filter(|(name, _)| name.starts_with("x-echo-"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self(headers.chain(query).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .filter(move |(wish, _)| wish == name)
+            .map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,166 @@
+//! Listening, and serving each connection.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::respond::{self, Peer};
+use crate::seen::{Seen, SeenLog};
+use crate::tls;
+
+/// An upstream to be started.
+#[derive(Clone, Debug)]
+pub struct Echo {
+    name: String,
+    tls: Option<(String, String)>,
+}
+
+impl Echo {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            tls: None,
+        }
+    }
+
+    /// Serves TLS with this certificate, both in PEM.
+    #[must_use]
+    pub fn tls(mut self, cert_pem: &str, key_pem: &str) -> Self {
+        self.tls = Some((cert_pem.to_owned(), key_pem.to_owned()));
+        self
+    }
+
+    /// Listens on an address; port 0 takes a free one.
+    pub async fn start(self, address: SocketAddr) -> io::Result<Running> {
+        let acceptor = self
+            .tls
+            .map(|(cert, key)| tls::server_config(&cert, &key))
+            .transpose()?
+            .map(|config| TlsAcceptor::from(Arc::new(config)));
+        let listener = TcpListener::bind(address).await?;
+        let running = Running {
+            address: listener.local_addr()?,
+            seen: SeenLog::default(),
+            stop: watch::Sender::new(false),
+        };
+        let upstream = Arc::new(Upstream {
+            name: self.name,
+            seen: running.seen.clone(),
+            statuses: Mutex::default(),
+        });
+        let stop = running.stop.subscribe();
+        tokio::spawn(accept(listener, acceptor, upstream, stop));
+        Ok(running)
+    }
+}
+
+/// A running upstream; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    seen: SeenLog,
+    stop: watch::Sender<bool>,
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Everything it was asked.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.all()
+    }
+
+    /// Waits for a request, also one that came already.
+    pub async fn wait_for(&self, is_meant: impl Fn(&Seen) -> bool) -> Seen {
+        self.seen.wait_for(is_meant).await
+    }
+}
+
+/// What all connections of an upstream share.
+pub(crate) struct Upstream {
+    pub(crate) name: String,
+    pub(crate) seen: SeenLog,
+    /// How many answers of a list of statuses each key has had.
+    pub(crate) statuses: Mutex<HashMap<String, usize>>,
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    upstream: Arc<Upstream>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let connections = AtomicU64::new(0);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // The connection ended before it was taken.
+                Err(_) => continue,
+            },
+            _ = stop.changed() => return,
+        };
+        let connection = connections.fetch_add(1, Ordering::Relaxed);
+        let (upstream, acceptor, stop) = (Arc::clone(&upstream), acceptor.clone(), stop.clone());
+        tokio::spawn(async move {
+            match acceptor {
+                None => serve(stream, Peer::cleartext(connection), upstream, stop).await,
+                Some(acceptor) => serve_tls(stream, connection, &acceptor, upstream, stop).await,
+            }
+        });
+    }
+}
+
+async fn serve_tls(
+    stream: TcpStream,
+    connection: u64,
+    acceptor: &TlsAcceptor,
+    upstream: Arc<Upstream>,
+    stop: watch::Receiver<bool>,
+) {
+    // A handshake that fails is the client's to tell.
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
+    let session = stream.get_ref().1;
+    let peer = Peer {
+        connection,
+        sni: session.server_name().map(str::to_owned),
+        alpn: session
+            .alpn_protocol()
+            .map(|name| String::from_utf8_lossy(name).into_owned()),
+        tls: true,
+    };
+    serve(stream, peer, upstream, stop).await;
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    upstream: Arc<Upstream>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let peer = Arc::new(peer);
+    let service = service_fn(move |request| {
+        respond::respond(Arc::clone(&upstream), Arc::clone(&peer), request)
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::select! {
+        // How it ended shows on the other side.
+        _ = connection => {}
+        _ = stop.changed() => {}
+    }
+}
