@@ -171,7 +171,7 @@ impl Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.severity, self.resource)?;
+        write!(f, "{}", self.resource)?;
         if !self.field.is_empty() {
             write!(f, ": {}", self.field)?;
         }

@@ -58,8 +58,8 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     for (at, entry) in &lines {
         counts[entry.severity as usize] += 1;
         match at {
-            Some(at) => writeln!(out, "{at}: {entry}")?,
-            None => writeln!(out, "{entry}")?,
+            Some(at) => writeln!(out, "{at}: {}: {entry}", entry.severity)?,
+            None => writeln!(out, "{}: {entry}", entry.severity)?,
         }
     }
     let [notices, warnings, errors] = counts;

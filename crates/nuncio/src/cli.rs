@@ -82,7 +82,12 @@ pub struct RunArgs {
     pub concurrency: Option<u32>,
 
     /// How much to log: error, warn, info, debug, trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "AES_LOG_LEVEL")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "AES_LOG_LEVEL"
+    )]
     pub log_level: String,
 }
 

@@ -3,11 +3,12 @@
 //! One [`Engine`] owns the store. Everything it computes is published as one [`Served`], so that
 //! whoever looks sees a gateway, its report and its routes that belong together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
-use nuncio_model::{Entry, Gateway, Origin, Report};
+use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::RouteInfo;
 use nuncio_translate::{Settings, Store};
@@ -22,6 +23,8 @@ pub struct Served {
     /// What the sources and the front ends have to say; see [`crate::overview`] for the whole.
     pub report: Report,
     pub routes: Vec<RouteInfo>,
+    /// Emissary's keys of the resources that the report is about.
+    pub keys: BTreeMap<Arc<ResourceId>, String>,
     pub snapshot: Arc<Snapshot>,
 }
 
@@ -59,11 +62,20 @@ impl Engine {
         report.extend(self.source_problems.iter().cloned());
         report.sort();
 
+        let keys = report
+            .entries()
+            .iter()
+            .filter_map(|entry| {
+                let key = self.store.rkey(&entry.resource)?;
+                Some((Arc::clone(&entry.resource), key.to_owned()))
+            })
+            .collect();
         let served = Arc::new(Served {
             change: self.served.borrow().change + 1,
             gateway: translation.gateway,
             report,
             routes: translation.routes,
+            keys,
             snapshot: Arc::new(snapshot),
         });
         self.served.send_replace(Arc::clone(&served));

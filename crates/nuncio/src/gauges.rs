@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -33,6 +33,7 @@ pub struct Gauges {
     registry: Mutex<Registry>,
     /// When each snapshot's change came, until Envoy has answered it.
     arrivals: Mutex<BTreeMap<u64, Instant>>,
+    last_acknowledged: Mutex<Option<Instant>>,
     pub changes: Counter,
     pub change_to_acknowledged: Histogram,
     pub translation: Histogram,
@@ -57,6 +58,7 @@ impl Default for Gauges {
         let this = Self {
             registry: Mutex::default(),
             arrivals: Mutex::default(),
+            last_acknowledged: Mutex::default(),
             changes: Counter::default(),
             change_to_acknowledged: Histogram::new(BUCKETS),
             translation: Histogram::new(BUCKETS),
@@ -138,13 +140,20 @@ impl Gauges {
         for (_, arrived) in std::mem::replace(&mut *arrivals, later) {
             self.change_to_acknowledged
                 .observe(arrived.elapsed().as_secs_f64());
+            *lock(&self.last_acknowledged) = Some(Instant::now());
         }
+    }
+
+    /// How long ago Envoy answered the last change; `None` before the first.
+    pub fn since_acknowledged(&self) -> Option<Duration> {
+        lock(&self.last_acknowledged).map(|at| at.elapsed())
     }
 
     /// Prometheus' text form.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &lock(&self.registry)).expect("invariant: writing to a string does not fail");
+        encode(&mut text, &lock(&self.registry))
+            .expect("invariant: writing to a string does not fail");
         text
     }
 }

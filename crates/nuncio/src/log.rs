@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr};
 use tracing_subscriber::EnvFilter;
 
 /// Sets the log up: text, or JSON where `AMBASSADOR_JSON_LOGGING` says so.
-pub fn init(level: &str) {
+pub(crate) fn init(level: &str) {
     let level = match level {
         "warning" => "warn",
         known @ ("error" | "warn" | "info" | "debug" | "trace") => known,
@@ -17,7 +17,8 @@ pub fn init(level: &str) {
         .with_target(false)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    let json = std::env::var("AMBASSADOR_JSON_LOGGING").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
+    let json =
+        std::env::var("AMBASSADOR_JSON_LOGGING").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
     if json {
         builder.json().init();
     } else {

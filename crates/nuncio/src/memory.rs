@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// The memory limit of this process's control group, less room for nuncio itself; `None` without a
 /// limit. Stable while the group is: Envoy restarts when it changes.
-pub fn limit() -> Option<u64> {
+pub(crate) fn limit() -> Option<u64> {
     // cgroup v2, then v1.
     let files = [
         "/sys/fs/cgroup/memory.max",

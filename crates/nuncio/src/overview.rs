@@ -11,11 +11,7 @@ use crate::engine::Served;
 use crate::supervisor;
 
 /// Every entry that stands now.
-pub fn report(
-    served: &Served,
-    xds: &nuncio_xds::Status,
-    envoy: &supervisor::State,
-) -> Report {
+pub fn report(served: &Served, xds: &nuncio_xds::Status, envoy: &supervisor::State) -> Report {
     let mut report = served.report.clone();
     for refusal in &xds.refused {
         let origin = served

@@ -164,7 +164,10 @@ fn take_up(
     served
 }
 
-async fn observe_acknowledged(mut status: watch::Receiver<nuncio_xds::Status>, gauges: Arc<Gauges>) {
+async fn observe_acknowledged(
+    mut status: watch::Receiver<nuncio_xds::Status>,
+    gauges: Arc<Gauges>,
+) {
     loop {
         let acknowledged = status.borrow_and_update().acknowledged;
         gauges.acknowledged(acknowledged);
@@ -270,6 +273,9 @@ fn is_true(variable: &str) -> bool {
 }
 
 fn join(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     paths.join(", ")
 }

@@ -60,6 +60,3 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         routes,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Admin, text};
+use crate::engine::Served;
 use crate::identity::{Identity, VERSION};
 use crate::overview;
 use crate::supervisor;
@@ -37,9 +38,7 @@ pub(super) async fn overview(
     let mut overview = answer(&admin);
     let answer = match params.filter {
         None => overview,
-        Some(key) => overview
-            .get_mut(&key)
-            .map_or(Value::Null, Value::take),
+        Some(key) => overview.get_mut(&key).map_or(Value::Null, Value::take),
     };
     Json(answer).into_response()
 }
@@ -49,11 +48,15 @@ fn answer(admin: &Admin) -> Value {
     let xds = admin.xds.borrow().clone();
     let envoy = admin.envoy.borrow().clone();
     let report = overview::report(&served, &xds, &envoy);
-    let errors = entries(&report, |severity| severity == Severity::Error);
-    let status = env_status(errors.len(), served.gateway.certificates.len(), served.routes.len());
+    let errors = errors(&served, &report);
+    let status = env_status(
+        errors.len(),
+        served.gateway.certificates.len(),
+        served.routes.len(),
+    );
     json!({
         "system": system(&admin.identity, &status),
-        "envoy_status": envoy_status(&envoy, &xds, admin.identity.started.elapsed()),
+        "envoy_status": envoy_status(admin, &envoy, &xds),
         "errors": errors,
         "notices": report
             .entries()
@@ -69,17 +72,18 @@ fn answer(admin: &Admin) -> Value {
 }
 
 /// `[key, text]`, the key being Emissary's of the resource: `<name>.<namespace>.<n>`.
-fn entries(report: &Report, of: impl Fn(Severity) -> bool) -> Vec<Value> {
+fn errors(served: &Served, report: &Report) -> Vec<Value> {
     report
         .entries()
         .iter()
-        .filter(|entry| of(entry.severity))
+        .filter(|entry| entry.severity == Severity::Error)
         .map(|entry| {
             let id = &entry.resource;
-            let key = if id.namespace.is_empty() {
-                id.name.to_string()
-            } else {
-                format!("{}.{}.1", id.name, id.namespace)
+            // A resource that could not be read has no key yet, and a file never has one.
+            let key = match served.keys.get(id) {
+                Some(key) => key.clone(),
+                None if id.namespace.is_empty() => id.name.to_string(),
+                None => format!("{}.{}.1", id.name, id.namespace),
             };
             json!([key, entry.to_string()])
         })
@@ -87,7 +91,8 @@ fn entries(report: &Report, of: impl Fn(Severity) -> bool) -> Vec<Value> {
 }
 
 fn env_status(errors: usize, certificates: usize, mappings: usize) -> Value {
-    let area = |status: bool, text: String| json!({ "status": status, "specifics": [[status, text]] });
+    let area =
+        |status: bool, text: String| json!({ "status": status, "specifics": [[status, text]] });
     let count = |n: usize, what: &str| match n {
         0 => area(false, format!("No {what} are active")),
         n => area(true, format!("{n} {what} are active")),
@@ -129,11 +134,7 @@ fn system(identity: &Identity, env_status: &Value) -> Value {
     })
 }
 
-fn envoy_status(
-    envoy: &supervisor::State,
-    xds: &nuncio_xds::Status,
-    uptime: Duration,
-) -> Value {
+fn envoy_status(admin: &Admin, envoy: &supervisor::State, xds: &nuncio_xds::Status) -> Value {
     let alive = matches!(
         envoy,
         supervisor::State::Running { .. } | supervisor::State::Draining { .. }
@@ -141,11 +142,11 @@ fn envoy_status(
     json!({
         "alive": alive,
         "ready": alive && xds.first_config_answered,
-        "uptime": human(uptime),
-        "since_update": if xds.acknowledged > 0 {
-            "within the last second"
-        } else {
-            "Never updated"
+        "uptime": human(admin.identity.started.elapsed()),
+        "since_update": match admin.gauges.since_acknowledged() {
+            None => "Never updated".to_owned(),
+            Some(since) if since.as_secs() == 0 => "within the last second".to_owned(),
+            Some(since) => format!("{} ago", human(since)),
         },
     })
 }

@@ -21,7 +21,10 @@ pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
     let mut text = String::from_utf8_lossy(&envoy).into_owned();
     text.push_str(&admin.gauges.text());
     (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
         text,
     )
         .into_response()
