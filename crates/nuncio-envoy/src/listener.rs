@@ -62,7 +62,7 @@ pub fn listener(listener: &Listener) -> Resource {
         filter_chains: listener
             .filter_chains
             .iter()
-            .map(|chain| filter_chain(chain, &listener.stat_prefix))
+            .map(|chain| filter_chain(chain, listener))
             .collect(),
         ..Default::default()
     };
@@ -109,19 +109,30 @@ fn listener_filter(filter: ListenerFilter) -> lds::ListenerFilter {
     }
 }
 
-fn filter_chain(chain: &FilterChain, stat_prefix: &str) -> lds::FilterChain {
-    let matches = chain.tls.as_ref().map(|tls| lds::FilterChainMatch {
-        server_names: tls.server_name.iter().map(ToString::to_string).collect(),
-        transport_protocol: "tls".to_owned(),
-        ..Default::default()
-    });
+fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
+    let inspected = listener
+        .listener_filters
+        .contains(&ListenerFilter::TlsInspector);
+    let matches = match &chain.tls {
+        Some(tls) => Some(lds::FilterChainMatch {
+            server_names: tls.server_name.iter().map(ToString::to_string).collect(),
+            transport_protocol: "tls".to_owned(),
+            ..Default::default()
+        }),
+        // A handshake for a name that nobody serves is closed, not answered in cleartext.
+        None if inspected => Some(lds::FilterChainMatch {
+            transport_protocol: "raw_buffer".to_owned(),
+            ..Default::default()
+        }),
+        None => None,
+    };
     lds::FilterChain {
         name: chain.name.to_string(),
         filter_chain_match: matches,
         filters: vec![lds::Filter {
             name: "envoy.filters.network.http_connection_manager".to_owned(),
             config_type: Some(lds::filter::ConfigType::TypedConfig(pack(
-                &http_connection_manager(&chain.http, stat_prefix),
+                &http_connection_manager(&chain.http, &listener.stat_prefix),
             ))),
         }],
         transport_socket: chain.tls.as_ref().map(transport_socket),
