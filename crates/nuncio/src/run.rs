@@ -161,6 +161,8 @@ fn take_up(
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
     gauges.changes.inc();
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
+    // Envoy may have answered already, above all when nothing is to be sent.
+    gauges.acknowledged(ads.status().borrow().acknowledged);
     served
 }
 

@@ -1,0 +1,250 @@
+//! Changes and crashes under load: no request fails, no connection closes.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nuncio_echo::certs::{self, Pair};
+use nuncio_echo::client::{Client, Load, Protocol, RequestSpec, Target, WebSocket};
+use nuncio_echo::{Echo, Running};
+use support::{Gateway, free_port};
+
+async fn echo(name: &str) -> Running {
+    let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    Echo::new(name).start(any_port).await.unwrap()
+}
+
+fn listener(name: &str, port: u16, protocol: &str) -> String {
+    format!(
+        "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {{name: {name}}}\n\
+         spec: {{port: {port}, protocol: {protocol}, securityModel: XFP, \
+         hostBinding: {{namespace: {{from: ALL}}}}}}\n---\n"
+    )
+}
+
+fn host(name: &str, hostname: &str, secret: Option<&str>) -> String {
+    let tls = secret.map_or(String::new(), |secret| {
+        format!("tlsSecret: {{name: {secret}}}, ")
+    });
+    format!(
+        "apiVersion: getambassador.io/v3alpha1\nkind: Host\nmetadata: {{name: {name}}}\n\
+         spec: {{hostname: \"{hostname}\", {tls}requestPolicy: {{insecure: {{action: Route}}}}}}\n---\n"
+    )
+}
+
+fn mapping(name: &str, prefix: &str, upstream: &Running, more: &str) -> String {
+    format!(
+        "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: {name}}}\n\
+         spec: {{hostname: \"*\", prefix: {prefix}, service: \"{}\"{more}}}\n---\n",
+        upstream.address()
+    )
+}
+
+fn secret(name: &str, pair: &Pair) -> String {
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
+         data: {{tls.crt: {}, tls.key: {}}}\n---\n",
+        STANDARD.encode(&pair.cert_pem),
+        STANDARD.encode(&pair.key_pem)
+    )
+}
+
+/// A gateway with a cleartext and a TLS listener, and two upstreams.
+struct Scene {
+    gateway: Gateway,
+    quote: Running,
+    hello: Running,
+    http: Target,
+    https: Target,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let (quote, hello) = (echo("quote").await, echo("hello").await);
+        let (http, https) = (free_port(), free_port());
+        let manifests = [
+            listener("http", http, "HTTP"),
+            listener("https", https, "HTTPS"),
+            host("any", "*", None),
+            host("a", "a.example", Some("a")),
+            mapping("steady", "/steady/", &quote, ""),
+            mapping("ws", "/ws/", &quote, ", allow_upgrade: [websocket]"),
+        ]
+        .concat();
+        let gateway = Gateway::start(&[
+            ("base.yaml", manifests),
+            (
+                "secret.yaml",
+                secret("a", &certs::self_signed(&["a.example"])),
+            ),
+            ("flip.yaml", mapping("flip", "/flip/", &quote, "")),
+        ])
+        .await;
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            gateway,
+            quote,
+            hello,
+            http: Target::cleartext(address(http)),
+            https: Target::tls(address(https), "a.example"),
+        }
+    }
+
+    /// Requests on both listeners, to what changes and to what does not.
+    fn load(&self) -> [Load; 2] {
+        let requests = vec![
+            RequestSpec::get("a.example", "/steady/"),
+            RequestSpec::get("a.example", "/flip/"),
+        ];
+        [&self.http, &self.https].map(|target| Load::start(target, requests.clone(), 4, 200))
+    }
+
+    /// The upstream that answers below `/flip/`.
+    async fn flipped(&self) -> String {
+        let mut client = Client::connect(&self.http, Protocol::Http1).await.unwrap();
+        let answer = client.get("a.example", "/flip/").await.unwrap();
+        answer.json()["upstream"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn flip(&self, to: &Running) -> String {
+        mapping("flip", "/flip/", to, "")
+    }
+}
+
+async fn nothing_failed(loads: [Load; 2]) {
+    for load in loads {
+        let report = load.stop().await;
+        assert!(report.sent > 100, "only {} requests were sent", report.sent);
+        assert!(
+            report.failed.is_empty() && report.not_ok() == 0,
+            "{} of {} requests failed: {:?} {:?}",
+            report.not_ok(),
+            report.sent,
+            report.by_status,
+            report.failed.iter().take(10).collect::<Vec<_>>()
+        );
+    }
+}
+
+/// 200 changes of Mappings, Hosts and Secrets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_drop_no_request_and_close_no_connection() {
+    let scene = Scene::start().await;
+    let mut socket = WebSocket::connect(&scene.http, "a.example", "/ws/")
+        .await
+        .unwrap();
+    let mut http2 = Client::connect(&scene.http, Protocol::Http2).await.unwrap();
+    let mut tls = Client::connect(&scene.https, Protocol::Http1)
+        .await
+        .unwrap();
+    http2.get("a.example", "/steady/").await.unwrap();
+    tls.get("a.example", "/steady/").await.unwrap();
+    let first_certificate = tls.certificate().unwrap().to_vec();
+    let loads = scene.load();
+
+    for change in 0..200 {
+        let gateway = &scene.gateway;
+        let odd = change / 8 % 2 == 1;
+        match change % 8 {
+            0 => gateway.write(
+                "flip.yaml",
+                &scene.flip(if odd { &scene.quote } else { &scene.hello }),
+            ),
+            1 if odd => gateway.remove("extra.yaml"),
+            1 => gateway.write("extra.yaml", &mapping("extra", "/extra/", &scene.hello, "")),
+            2 => {
+                let more = format!(
+                    ", timeout_ms: {}, add_response_headers: {{x-change: {{value: \"{change}\"}}}}",
+                    1000 + change
+                );
+                gateway.write(
+                    "settings.yaml",
+                    &mapping("settings", "/settings/", &scene.quote, &more),
+                );
+            }
+            // A Host in cleartext: another virtual host.
+            3 if odd => gateway.remove("host.yaml"),
+            3 => gateway.write("host.yaml", &host("c", "c.example", None)),
+            // A Host with TLS: another filter chain on the listener of the held connection.
+            4 if odd => gateway.remove("tls-host.yaml"),
+            4 => {
+                let pair = certs::self_signed(&["d.example"]);
+                let both = [secret("d", &pair), host("d", "d.example", Some("d"))].concat();
+                gateway.write("tls-host.yaml", &both);
+            }
+            // The certificate of the held connection.
+            5 => gateway.write(
+                "secret.yaml",
+                &secret("a", &certs::self_signed(&["a.example"])),
+            ),
+            // A canary comes and goes.
+            6 if odd => gateway.remove("canary.yaml"),
+            6 => gateway.write(
+                "canary.yaml",
+                &mapping("canary", "/steady/", &scene.hello, ", weight: 50"),
+            ),
+            // Something wrong beside all that works.
+            _ if odd => gateway.remove("wrong.yaml"),
+            _ => gateway.write(
+                "wrong.yaml",
+                &mapping("wrong", "\"/[\"", &scene.hello, ", prefix_regex: true"),
+            ),
+        }
+        gateway.settled().await;
+        if change % 8 == 0 {
+            assert_eq!(scene.flipped().await, if odd { "quote" } else { "hello" });
+        }
+        if change % 20 == 0 {
+            assert_eq!(socket.echo("still here").await.unwrap(), "still here");
+        }
+    }
+
+    nothing_failed(loads).await;
+    assert_eq!(socket.echo("to the end").await.unwrap(), "to the end");
+    for client in [&mut http2, &mut tls] {
+        assert!(client.is_open());
+        let answer = client.get("a.example", "/steady/").await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(client.is_open());
+    }
+    // New connections get the certificate of now.
+    let renewed = Client::connect(&scene.https, Protocol::Http1)
+        .await
+        .unwrap();
+    assert_ne!(renewed.certificate().unwrap(), first_certificate);
+    scene.gateway.terminate().await;
+}
+
+/// SIGKILL, ten times: the next nuncio takes the same Envoy over, and a change is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killing_nuncio_drops_no_request() {
+    let mut scene = Scene::start().await;
+    let envoy = scene.gateway.envoy_pid().await;
+    let mut socket = WebSocket::connect(&scene.http, "a.example", "/ws/")
+        .await
+        .unwrap();
+    let loads = scene.load();
+    for kill in 0..10 {
+        scene.gateway.kill9().await;
+        // What is written meanwhile counts when the next one is there.
+        let (to, name) = match kill % 2 {
+            0 => (&scene.hello, "hello"),
+            _ => (&scene.quote, "quote"),
+        };
+        scene.gateway.write("flip.yaml", &scene.flip(to));
+        scene.gateway.restart().await;
+        scene.gateway.settled().await;
+        assert_eq!(scene.flipped().await, name);
+        assert_eq!(scene.gateway.envoy_pid().await, envoy);
+    }
+    nothing_failed(loads).await;
+    assert_eq!(socket.echo("survived").await.unwrap(), "survived");
+    scene.gateway.terminate().await;
+}

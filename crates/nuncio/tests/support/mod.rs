@@ -1,0 +1,277 @@
+//! A running gateway: the real binary with the real Envoy, on a folder of its own.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nuncio_echo::client::{Client, Protocol, Target};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Longest wait for something that must come.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Between two looks at what has no event that could be awaited from outside the process.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// The Envoy program that `make test` installs.
+pub fn envoy() -> PathBuf {
+    if let Some(envoy) = std::env::var_os("NUNCIO_ENVOY") {
+        return envoy.into();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let versions = fs::read_to_string(root.join("versions.env")).unwrap();
+    let version = versions
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
+        .expect("versions.env names a version");
+    let envoy = root.join(format!(".tools/envoy-{version}/envoy"));
+    assert!(envoy.is_file(), "Envoy is not installed: run `make envoy`");
+    envoy
+}
+
+/// A nuncio and its Envoy. Dropped, both are ended and nothing of them stays.
+pub struct Gateway {
+    child: Child,
+    admin: SocketAddr,
+    variables: Vec<(String, String)>,
+    folder: TempDir,
+    runs: u32,
+}
+
+impl Gateway {
+    /// Starts on these files and waits until it is ready.
+    pub async fn start(files: &[(&str, String)]) -> Self {
+        Self::start_with(files, &[]).await
+    }
+
+    /// Starts with variables of the environment.
+    pub async fn start_with(files: &[(&str, String)], variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("nuncio-")
+            .tempdir()
+            .unwrap();
+        fs::create_dir(folder.path().join("manifests")).unwrap();
+        for (name, content) in files {
+            fs::write(folder.path().join("manifests").join(name), content).unwrap();
+        }
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let variables: Vec<(String, String)> = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut gateway = Self {
+            child: spawn(folder.path(), admin, &variables, 0),
+            admin,
+            variables,
+            folder,
+            runs: 0,
+        };
+        gateway.ready().await;
+        gateway
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Writes a file of the manifests, as one change.
+    pub fn write(&self, name: &str, content: &str) {
+        let new = self.folder.path().join(format!(".{name}.new"));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, self.manifest(name)).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.manifest(name)).unwrap();
+    }
+
+    /// Waits until Envoy has answered everything that was written.
+    pub async fn settled(&self) {
+        // A change that comes after the marker means that those before it were taken up.
+        let marker = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: marker}}\ndata: {{at: \"{:?}\"}}\n",
+            Instant::now()
+        );
+        let before = self.metric("nuncio_changes_total").await;
+        self.write("marker.yaml", &marker);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let changes = self.metric("nuncio_changes_total").await;
+            let acknowledged = self
+                .metric("nuncio_change_to_acknowledged_seconds_count")
+                .await;
+            if changes > before && acknowledged >= changes {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "Envoy did not answer a change: {changes} changes, {acknowledged} acknowledged\n{}",
+                self.log()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The body of a GET on the admin port, and its status.
+    pub async fn admin_get(&self, path: &str) -> Option<(u16, String)> {
+        let target = Target::cleartext(self.admin);
+        let mut client = Client::connect(&target, Protocol::Http1).await.ok()?;
+        let answer = client.get("localhost", path).await.ok()?;
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        Some((answer.status.as_u16(), body))
+    }
+
+    /// The report's errors, as the diagnostics have them.
+    pub async fn errors(&self) -> String {
+        let path = "/ambassador/v0/diag/?json=true&filter=errors";
+        self.admin_get(path)
+            .await
+            .expect("the admin port answers")
+            .1
+    }
+
+    pub async fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self
+            .admin_get("/metrics")
+            .await
+            .expect("the admin port answers");
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+            .unwrap_or(0)
+    }
+
+    pub async fn ready(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some((200, _)) = self.admin_get("/ambassador/v0/check_ready").await {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "nuncio ended: {ended:?}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "nuncio is not ready\n{}",
+                self.log()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// The process that the state folder names.
+    pub async fn envoy_pid(&self) -> i32 {
+        let record = fs::read_to_string(self.folder.path().join("state/envoy.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        i32::try_from(record["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    pub async fn kill9(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Starts nuncio again after it ended.
+    pub async fn restart(&mut self) {
+        self.runs += 1;
+        self.child = spawn(self.folder.path(), self.admin, &self.variables, self.runs);
+        self.ready().await;
+    }
+
+    /// Ends it in order, and sees that nothing stays behind.
+    pub async fn terminate(mut self) {
+        let envoy = self.envoy_pid().await;
+        signal(self.pid(), Signal::TERM);
+        let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("nuncio did not end\n{}", self.log()));
+        assert!(status.unwrap().success(), "{}", self.log());
+        assert!(!alive(envoy), "Envoy outlived an orderly end");
+        let left: Vec<_> = fs::read_dir(self.folder.path().join("state"))
+            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .unwrap_or_default();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().map_or(0, |id| i32::try_from(id).unwrap())
+    }
+
+    pub fn manifest(&self, name: &str) -> PathBuf {
+        self.folder.path().join("manifests").join(name)
+    }
+
+    /// What nuncio and Envoy said.
+    pub fn log(&self) -> String {
+        let logs = (0..=self.runs).map(|run| {
+            let path = self.folder.path().join(format!("log-{run}"));
+            fs::read_to_string(path).unwrap_or_default()
+        });
+        let all: Vec<String> = logs.collect();
+        all.join("--- restarted ---\n")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        // The keeper of Envoy leads its process group.
+        let record = fs::read_to_string(self.folder.path().join("state/envoy.json"));
+        let _ = self.child.start_kill();
+        if let Ok(record) = record
+            && let Ok(record) = serde_json::from_str::<serde_json::Value>(&record)
+            && let Some(pid) = record["pid"].as_i64()
+            && let Ok(pid) = i32::try_from(pid)
+        {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+fn spawn(folder: &Path, admin: SocketAddr, variables: &[(String, String)], run: u32) -> Child {
+    let log = File::create(folder.join(format!("log-{run}"))).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_nuncio"))
+        .arg("run")
+        .arg("--manifests")
+        .arg(folder.join("manifests"))
+        .arg("--state-dir")
+        .arg(folder.join("state"))
+        .args(["--admin", &admin.to_string()])
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--concurrency",
+            "1",
+            "--drain-time",
+            "10",
+        ])
+        .arg("--envoy")
+        .arg(envoy())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn alive(pid: i32) -> bool {
+    // A zombie has ended.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
