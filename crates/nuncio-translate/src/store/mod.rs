@@ -7,6 +7,7 @@
 //! breaks regular expressions and headers that way.
 
 mod annotation;
+mod kinds;
 mod read;
 mod schema;
 mod scope;

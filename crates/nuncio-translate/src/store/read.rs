@@ -4,48 +4,14 @@ use std::sync::Arc;
 
 use nuncio_api::getambassador;
 use nuncio_api::{ObjectKey, RawObject};
-use nuncio_model::{Origin, Reason, Report, ResourceId};
+use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
-use super::schema::{Schema, nearest};
+use super::kinds::{self, Refusal};
+use super::schema::{Schema, Step, join};
 use super::{DISCOVERY_GROUP, Object, SERVICE_NAME_LABEL, Store};
-
-/// The version of getambassador.io that is read.
-const VERSION: &str = "v3alpha1";
-
-/// Kinds of getambassador.io that nuncio knows but does not honour, and what that means.
-const NOT_HONOURED: &[(&str, &str)] = &[
-    ("AuthService", "requests are NOT authenticated"),
-    ("ConsulResolver", "services in Consul are not found"),
-    ("DevPortal", "there is no developer portal"),
-    ("Filter", "requests are NOT filtered"),
-    ("FilterPolicy", "requests are NOT filtered"),
-    (
-        "KubernetesEndpointResolver",
-        "Services resolve as without a resolver",
-    ),
-    (
-        "KubernetesServiceResolver",
-        "Services resolve as without a resolver",
-    ),
-    ("LogService", "nothing is sent to it"),
-    ("RateLimit", "requests are NOT limited"),
-    ("RateLimitService", "requests are NOT limited"),
-    ("TCPMapping", "its connections are not forwarded"),
-    ("TracingService", "requests are not traced"),
-];
-
-/// Kinds of getambassador.io that are read.
-const HONOURED: &[&str] = &["Listener", "Host", "Mapping", "TLSContext", "Module"];
-
-/// Kinds of other groups that say how to route, and are not read.
-const OTHER_APIS: &[(&str, &str)] = &[
-    ("gateway.networking.k8s.io", ""),
-    ("networking.k8s.io", "Ingress"),
-    ("extensions", "Ingress"),
-    ("projectcontour.io", ""),
-];
 
 impl Store {
     /// Puts an object into its table, or says why not.
@@ -76,7 +42,7 @@ impl Store {
                 if !self
                     .scope
                     .accepts_id(ambassador_id(&object.body).as_deref())
-                    || !reader.check_kind(kind, object.version())
+                    || !reader.is_read(kinds::check(kind, object.version()).err())
                 {
                     return false;
                 }
@@ -114,7 +80,7 @@ impl Store {
                 self.endpoint_slices.insert(slice);
             }),
             (group, kind) => {
-                reader.other_api(group, kind);
+                reader.is_read(kinds::other(group, object.version(), kind));
                 None
             }
         }
@@ -136,64 +102,16 @@ struct Mistake {
 }
 
 impl Reader {
-    fn check_kind(&mut self, kind: &str, version: &str) -> bool {
-        let at = self.origin.field("kind");
-        if let Some((_, consequence)) = NOT_HONOURED.iter().find(|(name, _)| *name == kind) {
-            self.report
-                .error(
-                    &at,
-                    Reason::NotSupported,
-                    format!("nuncio does not honour {kind} yet: {consequence}"),
-                )
-                .help("remove it, or keep another gateway in front until nuncio does");
-            return false;
-        }
-        if !HONOURED.contains(&kind) {
-            let known: Vec<String> = NOT_HONOURED
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(HONOURED.iter().copied())
-                .map(str::to_owned)
-                .collect();
-            let entry = self.report.error(
-                &at,
-                Reason::NotSupported,
-                format!("{} has no kind {kind}", getambassador::GROUP),
-            );
-            if let Some(near) = nearest(kind, &known) {
-                entry.help(format!("did you mean {near}?"));
-            }
-            return false;
-        }
-        if version != VERSION {
-            self.report
-                .error(
-                    &self.origin.field("apiVersion"),
-                    Reason::NotSupported,
-                    format!("version {version} is not read yet"),
-                )
-                .help(format!(
-                    "write apiVersion: {}/{VERSION}, with the fields of that version",
-                    getambassador::GROUP
-                ));
-            return false;
-        }
-        true
-    }
-
-    fn other_api(&mut self, group: &str, kind: &str) {
-        let routes = OTHER_APIS
-            .iter()
-            .any(|(api, of)| *api == group && (of.is_empty() || *of == kind));
-        if routes {
-            self.report
-                .warning(
-                    &self.origin.field("kind"),
-                    Reason::NotSupported,
-                    format!("nuncio does not read {kind} of {group} yet: it has no effect"),
-                )
-                .help("write a Mapping");
-        }
+    /// Says why an object of a kind or version is not read, if it is not.
+    fn is_read(&mut self, refusal: Option<Refusal>) -> bool {
+        let Some(refusal) = refusal else {
+            return true;
+        };
+        let at = self.origin.field(refusal.field);
+        let mut entry = Entry::new(&at, refusal.severity, Reason::NotSupported, refusal.message);
+        entry.help(refusal.help);
+        self.report.push(entry);
+        false
     }
 
     /// A kind whose content is in `spec`.
@@ -218,7 +136,7 @@ impl Reader {
             if let Some(schema) = schema {
                 unknown = schema.unknown_fields(&spec);
             }
-            deserialize(spec, "spec")
+            deserialize(spec, "spec", schema)
         });
         for field in unknown {
             let entry = self.report.warning(
@@ -240,7 +158,7 @@ impl Reader {
     fn whole<T: DeserializeOwned>(&mut self, object: RawObject) -> Option<Object<T>> {
         self.typed(object, |body| {
             body.remove("metadata");
-            deserialize(Value::Object(std::mem::take(body)), "")
+            deserialize(Value::Object(std::mem::take(body)), "", None)
         })
     }
 
@@ -301,36 +219,52 @@ fn ambassador_id(body: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn deserialize<T: DeserializeOwned>(value: Value, root: &str) -> Result<T, Mistake> {
+fn deserialize<T: DeserializeOwned>(
+    value: Value,
+    root: &str,
+    schema: Option<&Schema>,
+) -> Result<T, Mistake> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
+        let mut steps: Vec<Step> = error.path().iter().filter_map(step).collect();
         let message = error.into_inner().to_string();
-        let mut field = match (root, path.as_str()) {
-            (root, ".") => root.to_owned(),
-            ("", path) => path.to_owned(),
-            (root, path) if path.starts_with('[') => format!("{root}{path}"),
-            (root, path) => format!("{root}.{path}"),
-        };
         let missing = message
             .strip_prefix("missing field `")
             .and_then(|rest| rest.strip_suffix('`'));
         if let Some(missing) = missing {
-            if !field.is_empty() {
-                field.push('.');
-            }
-            field.push_str(missing);
+            steps.push(Step::Field(missing.to_owned()));
+        }
+        let field = steps.iter().fold(root.to_owned(), |path, step| match step {
+            Step::Field(name) => join(&path, name),
+            Step::Item(index) => format!("{path}[{index}]"),
+        });
+        if missing.is_some() {
             return Mistake {
                 field,
                 reason: Reason::MissingField,
                 message: "it is missing".to_owned(),
             };
         }
+        let mut message = plain_words(&message);
+        if let Some(expected) = schema.and_then(|schema| schema.describe(&steps))
+            && let Some(at) = message.find(", expected ")
+        {
+            message.truncate(at);
+            message = format!("{message}, expected {expected}");
+        }
         Mistake {
             field,
             reason: Reason::InvalidValue,
-            message: plain_words(&message),
+            message,
         }
     })
+}
+
+fn step(segment: &Segment) -> Option<Step> {
+    match segment {
+        Segment::Seq { index } => Some(Step::Item(*index)),
+        Segment::Map { key } | Segment::Enum { variant: key } => Some(Step::Field(key.clone())),
+        Segment::Unknown => None,
+    }
 }
 
 /// Serde's words without the names of Rust's types.

@@ -4,25 +4,30 @@ use nuncio_api::getambassador;
 use schemars::JsonSchema;
 use serde_json::Value;
 
-/// Names that are read although the schema has them under another: the camelCase forms that
-/// Emissary takes too.
-const ALIASES: &[&str] = &[
-    "ambassadorId",
-    "caCertChainFile",
-    "caSecret",
-    "cacertChainFile",
-    "certChainFile",
-    "certRequired",
-    "cipherSuites",
-    "crlSecret",
-    "ecdhCurves",
-    "alpnProtocols",
-    "maxTLSVersion",
-    "maxTlsVersion",
-    "minTLSVersion",
-    "minTlsVersion",
-    "privateKeyFile",
-    "redirectCleartextFrom",
+/// Names that are read although the schema has them under another, by the type whose fields they
+/// are: the camelCase forms that Emissary takes too.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("Host", &["ambassadorId"]),
+    (
+        "HostTls",
+        &[
+            "alpnProtocols",
+            "caCertChainFile",
+            "caSecret",
+            "cacertChainFile",
+            "certChainFile",
+            "certRequired",
+            "cipherSuites",
+            "crlSecret",
+            "ecdhCurves",
+            "maxTLSVersion",
+            "maxTlsVersion",
+            "minTLSVersion",
+            "minTlsVersion",
+            "privateKeyFile",
+            "redirectCleartextFrom",
+        ],
+    ),
 ];
 
 /// A field that a kind does not have.
@@ -37,6 +42,13 @@ pub(super) struct Unknown {
 /// The JSON schema of one kind's `spec`.
 pub(super) struct Schema(Value);
 
+/// A step on the way to a field.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Field(String),
+    Item(usize),
+}
+
 impl Schema {
     pub(super) fn of<T: JsonSchema>() -> Self {
         Self(schemars::schema_for!(T).to_value())
@@ -48,8 +60,45 @@ impl Schema {
         unknown
     }
 
+    /// What may stand at a field, in words.
+    pub(super) fn describe(&self, path: &[Step]) -> Option<String> {
+        let mut schema = self.dereference(&self.0).1;
+        for step in path {
+            let inner = match step {
+                Step::Field(name) => schema
+                    .get("properties")
+                    .and_then(|properties| properties.get(name))
+                    .or_else(|| schema.get("additionalProperties"))?,
+                Step::Item(_) => schema.get("items")?,
+            };
+            schema = self.dereference(inner).1;
+        }
+        if let Some(values) = values(schema) {
+            return Some(format!("one of {}", values.join(", ")));
+        }
+        let type_ = match schema.get("type")? {
+            Value::Array(types) => types.first()?,
+            type_ => type_,
+        };
+        let bound = |name| schema.get(name).and_then(Value::as_u64);
+        Some(
+            match (type_.as_str()?, bound("minimum"), bound("maximum")) {
+                ("integer", Some(least), Some(most)) => {
+                    format!("a whole number from {least} to {most}")
+                }
+                ("integer", Some(0), None) => "a whole number that is not negative".to_owned(),
+                ("integer", ..) => "a whole number".to_owned(),
+                ("boolean", ..) => "true or false".to_owned(),
+                ("string", ..) => "a text".to_owned(),
+                ("array", ..) => "a list".to_owned(),
+                ("object", ..) => "an object".to_owned(),
+                _ => return None,
+            },
+        )
+    }
+
     fn walk(&self, schema: &Value, value: &Value, path: &str, unknown: &mut Vec<Unknown>) {
-        let schema = self.dereference(schema);
+        let (type_, schema) = self.dereference(schema);
         match value {
             Value::Object(fields) => {
                 let properties = schema.get("properties").and_then(Value::as_object);
@@ -58,10 +107,11 @@ impl Schema {
                     if let Some(properties) = properties {
                         match properties.get(name) {
                             Some(property) => self.walk(property, value, &path, unknown),
-                            None if ALIASES.contains(&name.as_str()) => {}
+                            None if is_alias(type_, name) => {}
                             None => unknown.push(Unknown {
                                 path,
-                                nearest: nearest(name, properties.keys()),
+                                nearest: nearest(name, properties.keys().map(String::as_str))
+                                    .map(str::to_owned),
                             }),
                         }
                     } else if let Some(each) = schema.get("additionalProperties") {
@@ -80,39 +130,69 @@ impl Schema {
         }
     }
 
-    /// Follows a reference, and the `anyOf: [X, null]` of an optional field.
-    fn dereference<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let mut schema = schema;
+    /// Follows a reference, and the `anyOf: [X, null]` of an optional field. Gives the type's name
+    /// too.
+    fn dereference<'a>(&'a self, schema: &'a Value) -> (&'a str, &'a Value) {
+        let title = schema.get("title").and_then(Value::as_str);
+        let (mut type_, mut schema) = (title.unwrap_or_default(), schema);
         loop {
             if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
                 let pointer = reference.trim_start_matches('#');
                 match self.0.pointer(pointer) {
-                    Some(target) => schema = target,
-                    None => return schema,
+                    Some(target) => {
+                        type_ = pointer.rsplit('/').next().unwrap_or_default();
+                        schema = target;
+                    }
+                    None => return (type_, schema),
                 }
             } else if let Some(first) = schema.pointer("/anyOf/0") {
                 schema = first;
             } else {
-                return schema;
+                return (type_, schema);
             }
         }
     }
 }
 
-/// A name of a path; one with a dot in it stands in brackets.
-fn join(path: &str, name: &str) -> String {
-    if name.contains(['.', '[', ']']) {
+fn is_alias(type_: &str, name: &str) -> bool {
+    ALIASES
+        .iter()
+        .any(|(of, names)| *of == type_ && names.contains(&name))
+}
+
+/// The values of an enumeration, however the schema writes it.
+fn values(schema: &Value) -> Option<Vec<&str>> {
+    let variants = match (schema.get("enum"), schema.get("oneOf")) {
+        (Some(values), _) => values.as_array()?.iter().collect(),
+        (_, Some(variants)) => {
+            let mut values = Vec::new();
+            for variant in variants.as_array()? {
+                match (variant.get("const"), variant.get("enum")) {
+                    (Some(value), _) => values.push(value),
+                    (_, Some(some)) => values.extend(some.as_array()?),
+                    _ => return None,
+                }
+            }
+            values
+        }
+        _ => return None,
+    };
+    Some(variants.into_iter().filter_map(Value::as_str).collect())
+}
+
+/// A field's path with one more name; one with a dot in it stands in brackets.
+pub(super) fn join(path: &str, name: &str) -> String {
+    if name.contains(['.', '[', ']', '"']) {
         format!("{path}[{name:?}]")
+    } else if path.is_empty() {
+        name.to_owned()
     } else {
         format!("{path}.{name}")
     }
 }
 
 /// The known name that a wrong one is probably meant to be.
-pub(super) fn nearest<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a String>,
-) -> Option<String> {
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
     let name = plain(name);
     known
@@ -120,7 +200,7 @@ pub(super) fn nearest<'a>(
         .map(|known| (strsim::damerau_levenshtein(&name, &plain(known)), known))
         .filter(|(distance, known)| *distance <= known.len().max(3) / 3)
         .min()
-        .map(|(_, known)| known.clone())
+        .map(|(_, known)| known)
 }
 
 /// The schemas of the kinds that nuncio reads.
@@ -175,5 +255,71 @@ mod tests {
             found,
             expected.map(|(path, nearest)| (path.to_owned(), nearest.to_owned()))
         );
+    }
+
+    /// The list of aliases says what the types do: no more, and no less where it matters.
+    #[test]
+    fn aliases_are_read() {
+        for (type_, names) in ALIASES {
+            for name in *names {
+                let any = [json!("x"), json!(["x"]), json!(true), json!(1)];
+                let read = any.into_iter().any(|value| {
+                    let object = json!({ *name: value });
+                    match *type_ {
+                        "Host" => serde_json::from_value(object)
+                            .is_ok_and(|host: getambassador::Host| host != Default::default()),
+                        _ => serde_json::from_value(object)
+                            .is_ok_and(|tls: getambassador::HostTls| tls != Default::default()),
+                    }
+                });
+                assert!(read, "{type_}.{name}");
+            }
+        }
+        let unknown = |schema: &Schema, spec: Value| schema.unknown_fields(&spec).len();
+        let host = Schema::of::<getambassador::Host>();
+        assert_eq!(
+            unknown(&host, json!({"ambassadorId": [], "tls": {"caSecret": "x"}})),
+            0
+        );
+        assert_eq!(unknown(&host, json!({"caSecret": "x"})), 1);
+        // Here it would be ignored, and with it the check of clients' certificates.
+        let context = Schema::of::<getambassador::TlsContext>();
+        assert_eq!(unknown(&context, json!({"caSecret": "x"})), 1);
+    }
+
+    #[test]
+    fn what_may_stand_somewhere_is_said_in_words() {
+        let field = |name: &str| Step::Field(name.to_owned());
+        let listener = Schema::of::<getambassador::Listener>();
+        let mapping = Schema::of::<getambassador::Mapping>();
+        for (schema, path, expected) in [
+            (
+                &listener,
+                vec![field("port")],
+                "a whole number from 0 to 65535",
+            ),
+            (
+                &listener,
+                vec![field("securityModel")],
+                "one of XFP, SECURE, INSECURE",
+            ),
+            (
+                &listener,
+                vec![field("protocolStack"), Step::Item(0)],
+                "one of HTTP, PROXY, TLS, TCP, UDP",
+            ),
+            (&mapping, vec![field("timeout_ms")], "a whole number"),
+            (&mapping, vec![field("grpc")], "true or false"),
+            (&mapping, vec![field("headers"), field("x")], "a text"),
+            (&mapping, vec![field("cors"), field("origins")], "a list"),
+            (&mapping, vec![field("cors")], "an object"),
+        ] {
+            assert_eq!(
+                schema.describe(&path).as_deref(),
+                Some(expected),
+                "{path:?}"
+            );
+        }
+        assert_eq!(mapping.describe(&[field("docs")]), None);
     }
 }
