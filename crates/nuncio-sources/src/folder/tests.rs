@@ -102,8 +102,8 @@ fn a_broken_file_keeps_its_last_good_objects() {
     assert_eq!(
         case.scan(),
         [
-            "error: File m/a.yaml: line 7, column 11: unclosed bracket '['; its last good content stays in effect [ParseError]",
-            "error: File m/b.yaml: line 2, column 3: not UTF-8; nothing of it is in effect [ParseError]",
+            "File m/a.yaml: line 7, column 11: unclosed bracket '['; its last good content stays in effect [ParseError]",
+            "File m/b.yaml: line 2, column 3: not UTF-8; nothing of it is in effect [ParseError]",
         ]
     );
     assert_eq!(case.scan(), NOTHING);
@@ -125,7 +125,7 @@ fn the_later_of_two_definitions_counts() {
         [
             "+w /w/",
             "+x /second/",
-            "warning: Mapping default/x: defined twice: m/a.yaml:2 has no effect, because m/b.yaml:9 comes later; keep one of them [Duplicate]",
+            "Mapping default/x: defined twice: m/a.yaml:2 has no effect, because m/b.yaml:9 comes later; keep one of them [Duplicate]",
         ]
     );
     fs::remove_file(case.path("m/b.yaml")).unwrap();
@@ -135,7 +135,7 @@ fn the_later_of_two_definitions_counts() {
         case.scan(),
         [
             "+x /2/",
-            "warning: Mapping default/x: defined twice: m/a.yaml:2 has no effect, because m/a.yaml:9 comes later; keep one of them [Duplicate]",
+            "Mapping default/x: defined twice: m/a.yaml:2 has no effect, because m/a.yaml:9 comes later; keep one of them [Duplicate]",
         ]
     );
 }
@@ -149,7 +149,7 @@ fn a_root_that_goes_away_keeps_its_objects() {
     assert_eq!(
         case.scan(),
         [
-            "error: File ROOT: cannot be read: No such file or directory (os error 2); what was last read from it (1 objects) stays in effect [Unreadable]"
+            "File ROOT: cannot be read: No such file or directory (os error 2); what was last read from it (1 objects) stays in effect [Unreadable]"
                 .replace("ROOT", &case.path("m").display().to_string())
                 .replace(&format!("{}/", case.dir.path().display()), "")
         ]
@@ -182,13 +182,13 @@ fn links_are_followed_once() {
     let lines = case.scan();
     assert_eq!(lines[0], "+a /a/", "{lines:#?}");
     assert!(lines.contains(&"+b /b/".to_owned()), "{lines:#?}");
-    let dangling = "error: File m/dangling.yaml: cannot be read: No such file";
+    let dangling = "File m/dangling.yaml: cannot be read: No such file";
     assert!(
         lines.iter().any(|line| line.starts_with(dangling)),
         "{lines:#?}"
     );
     // By way of the loop, but not again from there.
-    let twice = "warning: Mapping default/b: defined twice: m/link.yaml:2 has no effect, because m/loop/b.yaml:2 comes later";
+    let twice = "Mapping default/b: defined twice: m/link.yaml:2 has no effect, because m/loop/b.yaml:2 comes later";
     assert!(
         lines.iter().any(|line| line.starts_with(twice)),
         "{lines:#?}"
@@ -231,7 +231,7 @@ fn a_huge_file_is_refused() {
     assert_eq!(
         case.scan(),
         [
-            "error: File m/a.yaml: cannot be read: larger than 64 MiB; nothing of it is in effect [Unreadable]"
+            "File m/a.yaml: cannot be read: larger than 64 MiB; nothing of it is in effect [Unreadable]"
         ]
     );
 }

@@ -67,10 +67,10 @@ fn a_document_that_is_no_object_is_reported_and_the_others_count() {
     assert_eq!(
         lines,
         [
-            "error: File a.yaml: line 1: this document has no metadata.name; it is left out; write a name that is unique for its kind and namespace, as a string [MissingField]",
-            "error: File a.yaml: line 7: metadata.name must be a string, not 12; this document is left out; quote it: in Kubernetes' YAML plain numbers, and words such as y, no and on, are no strings [InvalidValue]",
-            "error: File a.yaml: line 9: this document is not an object; write apiVersion, kind and metadata.name [InvalidValue]",
-            "warning: Service default/c: metadata.labels[\"a\"]: must be a string; taken as \"1\"; quote the value: Kubernetes refuses it otherwise [InvalidValue]",
+            "File a.yaml: line 1: this document has no metadata.name; it is left out; write a name that is unique for its kind and namespace, as a string [MissingField]",
+            "File a.yaml: line 7: metadata.name must be a string, not 12; this document is left out; quote it: in Kubernetes' YAML plain numbers, and words such as y, no and on, are no strings [InvalidValue]",
+            "File a.yaml: line 9: this document is not an object; write apiVersion, kind and metadata.name [InvalidValue]",
+            "Service default/c: metadata.labels[\"a\"]: must be a string; taken as \"1\"; quote the value: Kubernetes refuses it otherwise [InvalidValue]",
         ],
     );
     assert_eq!(manifest.problems[0].reason, Reason::MissingField);
