@@ -3,8 +3,9 @@
 //! [`session`] is the state machine of one stream, pure: requests, snapshots and the time go in,
 //! responses come out. [`server`] puts sessions on a Unix socket and says how far they are.
 
-mod accepted;
+mod memory;
 pub mod server;
 pub mod session;
 
-pub use server::{AdsServer, Counters, Options, Refusal, Status, TypeCounts};
+pub use server::{AdsServer, BoundServer, Counters, Refusal, Status, TypeCounts};
+pub use session::Options;

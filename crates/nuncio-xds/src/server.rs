@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,27 +22,21 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status as GrpcStatus, Streaming};
 
-use crate::accepted::Accepted;
-use crate::session::Session;
+use crate::memory::{Memories, Memory};
+use crate::session::{Options, Session};
 
 /// Envoy names every cluster it has when it reconnects: 1.4 MB at 20,000. tonic's 4 MiB would
 /// refuse it for ever beyond some 58,000.
 const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How long a cluster stays after the routes stopped using it. At least as long as a filter
-    /// may hold a request back.
-    pub linger: Duration,
-}
+/// How much may be under way; a large configuration is one message.
+const WINDOW: u32 = 16 * 1024 * 1024;
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            linger: Duration::from_secs(30),
-        }
-    }
-}
+/// Long, because a large change keeps Envoy's main thread busy.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long the end of a server waits for its connections.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The server; clones are the same one.
 #[derive(Clone)]
@@ -52,9 +46,10 @@ pub struct AdsServer {
 
 struct Shared {
     options: Options,
-    accepted: Accepted,
-    /// The snapshot that counts, and its number.
-    snapshot: watch::Sender<(u64, Arc<Snapshot>)>,
+    memories: Mutex<Memories>,
+    /// The snapshot that counts, and its number. Before the first nothing is sent: an Envoy that
+    /// is taken over would lose all that it has.
+    snapshot: watch::Sender<Option<(u64, Arc<Snapshot>)>>,
     streams: Mutex<HashMap<u64, StreamStatus>>,
     next_stream: AtomicU64,
     first_config_answered: Mutex<bool>,
@@ -64,7 +59,7 @@ struct Shared {
 
 #[derive(Clone, Debug, Default)]
 struct StreamStatus {
-    settled: Option<u64>,
+    acknowledged: u64,
     refused: Vec<Refusal>,
     held: [usize; ResourceType::ALL.len()],
 }
@@ -111,6 +106,7 @@ pub struct Counters {
     pub resources: [u64; ResourceType::ALL.len()],
     pub removals: [u64; ResourceType::ALL.len()],
     pub nacks: [u64; ResourceType::ALL.len()],
+    pub requests: [u64; ResourceType::ALL.len()],
 }
 
 impl AdsServer {
@@ -118,8 +114,8 @@ impl AdsServer {
         Self {
             shared: Arc::new(Shared {
                 options,
-                accepted: Accepted::default(),
-                snapshot: watch::Sender::new((0, Arc::default())),
+                memories: Mutex::default(),
+                snapshot: watch::Sender::default(),
                 streams: Mutex::default(),
                 next_stream: AtomicU64::new(0),
                 first_config_answered: Mutex::default(),
@@ -133,8 +129,8 @@ impl AdsServer {
     pub fn set_snapshot(&self, snapshot: Arc<Snapshot>) -> u64 {
         let mut number = 0;
         self.shared.snapshot.send_modify(|current| {
-            number = current.0 + 1;
-            *current = (number, snapshot);
+            number = current.as_ref().map_or(0, |(number, _)| *number) + 1;
+            *current = Some((number, snapshot));
         });
         self.shared.publish();
         number
@@ -148,11 +144,14 @@ impl AdsServer {
         *lock(&self.shared.counters)
     }
 
-    /// Binds the socket, in place of one that a dead server left, and serves until `shutdown`.
+    /// Binds the socket, in place of one that a dead server left. Nobody but this user may
+    /// connect.
     pub fn bind(&self, path: &Path) -> io::Result<BoundServer> {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -175,25 +174,45 @@ impl BoundServer {
         self,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let service = AggregatedDiscoveryServiceServer::new(self.server)
+        let stop = watch::Sender::new(false);
+        let mut stopped = stop.subscribe();
+        let streams = Streams {
+            shared: self.server.shared,
+            stop: stop.subscribe(),
+        };
+        let service = AggregatedDiscoveryServiceServer::new(streams)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let serve = tonic::transport::Server::builder()
-            .initial_stream_window_size(16 * 1024 * 1024)
-            .initial_connection_window_size(16 * 1024 * 1024)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_service(service)
-            .serve_with_incoming(UnixListenerStream::new(self.listener));
+            .serve_with_incoming_shutdown(UnixListenerStream::new(self.listener), async move {
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            });
+        tokio::pin!(serve);
         tokio::select! {
-            result = serve => result,
-            () = shutdown => Ok(()),
+            result = &mut serve => return result,
+            () = shutdown => {}
         }
+        stop.send_replace(true);
+        // An Envoy that reads nothing must not hold back the end.
+        tokio::time::timeout(GOODBYE, serve).await.unwrap_or(Ok(()))
     }
+}
+
+/// The streams of one socket.
+struct Streams {
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
 }
 
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, GrpcStatus>> + Send>>;
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for AdsServer {
+impl AggregatedDiscoveryService for Streams {
     type StreamAggregatedResourcesStream = ResponseStream<DiscoveryResponse>;
     type DeltaAggregatedResourcesStream = ResponseStream<DeltaDiscoveryResponse>;
 
@@ -213,57 +232,82 @@ impl AggregatedDiscoveryService for AdsServer {
         // One response for each type at most is under way.
         let (responses, stream) = mpsc::channel(ResourceType::ALL.len());
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.run_stream(request.into_inner(), responses).await });
+        let mut stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shared.run_stream(request.into_inner(), responses) => {}
+                _ = stop.wait_for(|stopped| *stopped) => {}
+            }
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(Ok))))
     }
 }
 
 impl Shared {
     async fn run_stream(
-        self: Arc<Self>,
+        &self,
         mut requests: Streaming<DeltaDiscoveryRequest>,
         responses: mpsc::Sender<DeltaDiscoveryResponse>,
     ) {
-        let id = self.next_stream.fetch_add(1, Ordering::Relaxed);
+        // Envoy says who it is in the first message only.
+        let Some(Ok(mut first)) = requests.next().await else {
+            return;
+        };
+        let node = first.node.take().map_or_else(String::new, |node| node.id);
+        let memory = lock(&self.memories).of(&node);
+        let mut stream = StreamGuard::new(self, memory);
+        tracing::debug!(stream = stream.id, node, "Envoy connected");
         let mut snapshots = self.snapshot.subscribe();
-        let (mut number, snapshot) = snapshots.borrow_and_update().clone();
-        let mut session = Session::new(snapshot, self.accepted.clone(), self.options.linger);
-        lock(&self.streams).insert(id, StreamStatus::default());
-        self.publish();
-        tracing::debug!(stream = id, "Envoy connected");
-
+        snapshots.mark_changed();
+        let mut next = Some(first);
         loop {
+            let session = &mut stream.session;
             let timer = session.next_timer();
             let to_send = tokio::select! {
-                request = requests.next() => match request {
-                    Some(Ok(request)) => session.on_request(request, Instant::now()),
-                    Some(Err(status)) => {
-                        tracing::debug!(stream = id, %status, "the stream broke");
-                        break;
-                    }
-                    None => break,
-                },
+                biased;
                 changed = snapshots.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    let snapshot;
-                    (number, snapshot) = snapshots.borrow_and_update().clone();
-                    session.on_snapshot(snapshot, Instant::now())
+                    match snapshots.borrow_and_update().clone() {
+                        None => continue,
+                        Some((number, snapshot)) => {
+                            session.on_snapshot(number, snapshot, Instant::now())
+                        }
+                    }
+                },
+                Some(request) = async { next.take() } => {
+                    self.on_request(session, request)
                 }
+                request = requests.next() => match request {
+                    Some(Ok(request)) => self.on_request(session, request),
+                    Some(Err(status)) => {
+                        tracing::debug!(stream = stream.id, %status, "the stream broke");
+                        break;
+                    }
+                    None => break,
+                },
                 () = sleep_until(timer) => session.on_timer(Instant::now()),
             };
-            self.count(&mut session, &to_send);
-            self.note(id, number, &session);
+            self.count(session, &to_send);
+            self.note(stream.id, &stream.session);
             for response in to_send {
                 if responses.send(response).await.is_err() {
-                    break;
+                    return;
                 }
             }
         }
-        lock(&self.streams).remove(&id);
-        self.publish();
-        tracing::debug!(stream = id, "Envoy disconnected");
+    }
+
+    fn on_request(
+        &self,
+        session: &mut Session,
+        request: DeltaDiscoveryRequest,
+    ) -> Vec<DeltaDiscoveryResponse> {
+        if let Some(resource_type) = ResourceType::from_type_url(&request.type_url) {
+            lock(&self.counters).requests[resource_type as usize] += 1;
+        }
+        session.on_request(request, Instant::now())
     }
 
     fn count(&self, session: &mut Session, responses: &[DeltaDiscoveryResponse]) {
@@ -281,7 +325,7 @@ impl Shared {
         }
     }
 
-    fn note(&self, id: u64, number: u64, session: &Session) {
+    fn note(&self, id: u64, session: &Session) {
         let mut refused: Vec<Refusal> = session
             .refused()
             .map(|(resource_type, name, refused)| Refusal {
@@ -293,9 +337,7 @@ impl Shared {
             .collect();
         refused.sort();
         if let Some(stream) = lock(&self.streams).get_mut(&id) {
-            if session.is_settled() {
-                stream.settled = Some(number);
-            }
+            stream.acknowledged = session.acknowledged();
             stream.refused = refused;
             stream.held = ResourceType::ALL.map(|t| session.held(t));
         }
@@ -303,13 +345,14 @@ impl Shared {
     }
 
     fn publish(&self) {
-        let snapshot = Arc::clone(&self.snapshot.borrow().1);
+        let snapshot = self.snapshot.borrow().clone();
+        let snapshot = snapshot.map(|(_, snapshot)| snapshot).unwrap_or_default();
         let streams = lock(&self.streams);
         let mut status = Status {
             streams: streams.len(),
             acknowledged: streams
                 .values()
-                .map(|stream| stream.settled.unwrap_or(0))
+                .map(|stream| stream.acknowledged)
                 .min()
                 .unwrap_or(0),
             ..Status::default()
@@ -340,6 +383,35 @@ impl Shared {
             *current = status;
             changed
         });
+    }
+}
+
+/// A stream is among those that are connected for as long as it runs, however it ends.
+struct StreamGuard<'a> {
+    shared: &'a Shared,
+    id: u64,
+    session: Session,
+}
+
+impl<'a> StreamGuard<'a> {
+    fn new(shared: &'a Shared, memory: Memory) -> Self {
+        let id = shared.next_stream.fetch_add(1, Ordering::Relaxed);
+        lock(&shared.streams).insert(id, StreamStatus::default());
+        shared.publish();
+        Self {
+            shared,
+            id,
+            session: Session::new(memory, shared.options.clone()),
+        }
+    }
+}
+
+impl Drop for StreamGuard<'_> {
+    fn drop(&mut self) {
+        self.session.close();
+        lock(&self.shared.streams).remove(&self.id);
+        self.shared.publish();
+        tracing::debug!(stream = self.id, "Envoy disconnected");
     }
 }
 

@@ -5,66 +5,111 @@
 //! What Envoy does under delta xDS is not all in its documentation; each rule has a test.
 //!
 //! - One response is outstanding for each type, and none waits for another type: Envoy acknowledges
-//!   an EDS cluster only after its assignment came. What changes meanwhile is merged.
+//!   an EDS cluster only after its assignment came. What changes meanwhile is merged. But for a
+//!   short time listeners and routes wait for clusters that Envoy does not have yet.
 //! - An EDS cluster that is sent is followed by its assignment, even an unchanged one: Envoy does
 //!   not subscribe again when a cluster changes, and warms it for 15 s without.
 //! - Every subscription is answered: with the resource, with its name among the removed, or for an
 //!   empty wildcard with an empty response.
 //! - Listeners, route tables and secrets go one to a response, because a refused response of
-//!   several says little about which.
+//!   several says little about which. So do clusters that Envoy has not accepted before, once it
+//!   has started: it answers a response with a refused and a good one not at all, because the good
+//!   one is warming and the refused one never ends to.
 //! - What Envoy refuses is followed at once by what it accepted last, or by the removal of what it
 //!   never had. Otherwise a refused cluster keeps Envoy from acknowledging clusters for ever, and a
-//!   refused secret every listener that uses it.
-//! - A listener that goes and one that comes travel together: a renamed one keeps its port.
-//! - A cluster that is no longer used goes last, and some time after the routes: requests may still
-//!   sit in a filter. Resources that are subscribed by name are never taken away: Envoy
-//!   unsubscribes when it no longer needs them.
+//!   refused secret every listener that uses it. The refused version is not sent again, but when
+//!   time may have mended it: a port got free, a listener's secret is good again.
+//! - A listener that goes travels with one that comes: a renamed one keeps its port.
+//! - A cluster that is no longer used goes last, and some time after the routes that stopped using
+//!   it are acknowledged: requests may still sit in a filter. While Envoy refuses such routes, what
+//!   they replace stays in effect, and so do its clusters. Resources that are subscribed by name
+//!   are never taken away: Envoy unsubscribes when it no longer needs them.
+//! - Before there is a snapshot nothing is answered: an Envoy that runs keeps what it has.
+//!
+//! # What it relies on
+//!
+//! A listener of a snapshot names only secrets and route tables of that snapshot. Their subscriptions
+//! can then be answered, and the listener does not wait for them. A missing secret is answered by
+//! its removal, which ends Envoy's wait; a missing route table too, but there Envoy waits its 15 s.
+//!
+//! Of an Envoy that is taken over from another process only those bodies are known that are still
+//! the same. If it refuses the change of another one it keeps its own, and a cluster among these
+//! then keeps it from acknowledging clusters: they are sent without waiting for that.
 
+mod answer;
+mod plan;
+mod progress;
 mod types;
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nuncio_envoy_api::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as DiscoveryResource,
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse,
 };
-use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 
-use crate::accepted::Accepted;
+use crate::memory::{Memory, Names};
+use progress::Awaited;
 pub use types::Refused;
-use types::{Outstanding, Sent, TypeState};
+use types::{Outstanding, TypeState};
 
-/// When a refusal that may pass by itself, such as a port in use, is tried again; then twice that,
-/// up to the last.
-const FIRST_RETRY: Duration = Duration::from_secs(5);
-const LAST_RETRY: Duration = Duration::from_secs(60);
+/// The version of what Envoy may have in another one than it says: equal to none.
+const UNKNOWN: &str = "";
 
-/// What came of a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pushed {
-    pub resource_type: ResourceType,
-    pub resources: usize,
+/// How a session deals with time.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a cluster stays after the routes stopped using it. At least as long as a filter
+    /// may hold a request back.
+    pub linger: Duration,
+    /// For how long listeners and routes wait at most for clusters that are new to Envoy: a request
+    /// that comes between its route and its cluster is answered by a 503.
+    pub hold_routes: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_secs(30),
+            hold_routes: Duration::from_secs(2),
+        }
+    }
 }
 
 /// One stream.
 pub struct Session {
-    snapshot: Arc<Snapshot>,
+    options: Options,
+    memory: Memory,
+    /// `None` before the first.
+    snapshot: Option<Arc<Snapshot>>,
+    /// The snapshot's number.
+    number: u64,
     types: [TypeState; ResourceType::ALL.len()],
-    accepted: Accepted,
-    linger: Duration,
     nonce: u64,
+    /// Since when clusters have kept listeners or routes waiting, and whether they still do.
+    held_since: Option<Instant>,
+    held: bool,
+    /// Accepted resources, whose requirements Envoy has not all asked for.
+    awaited: BTreeMap<(ResourceType, Arc<str>), Awaited>,
+    acknowledged: u64,
     nacks: Vec<ResourceType>,
 }
 
 impl Session {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, accepted: Accepted, linger: Duration) -> Self {
+    pub(crate) fn new(memory: Memory, options: Options) -> Self {
         Self {
-            snapshot,
+            options,
+            memory,
+            snapshot: None,
+            number: 0,
             types: Default::default(),
-            accepted,
-            linger,
             nonce: 0,
+            held_since: None,
+            held: false,
+            awaited: BTreeMap::new(),
+            acknowledged: 0,
             nacks: Vec::new(),
         }
     }
@@ -76,43 +121,32 @@ impl Session {
         now: Instant,
     ) -> Vec<DeltaDiscoveryResponse> {
         let Some(resource_type) = ResourceType::from_type_url(&request.type_url) else {
-            return nothing_of_type(request).into_iter().collect();
+            return plan::nothing_of_type(request).into_iter().collect();
         };
-        let state = &mut self.types[resource_type as usize];
-        match state.outstanding.take() {
-            Some(outstanding) if outstanding.nonce == request.response_nonce => {
-                match &request.error_detail {
-                    None => self.on_ack(resource_type, outstanding),
-                    Some(error) => self.on_nack(resource_type, outstanding, &error.message, now),
-                }
+        if let Some(outstanding) = self.take_answered(resource_type, &request.response_nonce) {
+            match &request.error_detail {
+                None => self.on_ack(resource_type, outstanding, now),
+                Some(error) => self.on_nack(resource_type, outstanding, &error.message, now),
             }
-            other => state.outstanding = other,
         }
-        self.subscribe(resource_type, request);
+        self.subscribe(resource_type, request, now);
         self.flush(now)
     }
 
-    /// Takes the snapshot that counts from now on.
+    /// Takes the snapshot that counts from now on. Numbers grow.
     pub fn on_snapshot(
         &mut self,
+        number: u64,
         snapshot: Arc<Snapshot>,
         now: Instant,
     ) -> Vec<DeltaDiscoveryResponse> {
-        let old = std::mem::replace(&mut self.snapshot, snapshot);
+        self.number = number;
+        let old = self.snapshot.replace(Arc::clone(&snapshot));
         for resource_type in ResourceType::ALL {
-            let (old, new) = (old.of(resource_type), self.snapshot.of(resource_type));
-            let state = &mut self.types[resource_type as usize];
-            for (name, resource) in new {
-                let same = old
-                    .get(name)
-                    .is_some_and(|o| Arc::ptr_eq(o, resource) || o.version == resource.version);
-                if !same {
-                    state.dirty.insert(Arc::clone(name));
-                }
-            }
-            for name in old.keys().filter(|name| !new.contains_key(*name)) {
-                state.dirty.insert(Arc::clone(name));
-                state.refused.remove(name);
+            let new = snapshot.of(resource_type);
+            match &old {
+                Some(old) => self.compare(resource_type, old.of(resource_type), new),
+                None => self.compare_with_claims(resource_type, new, now),
             }
         }
         self.flush(now)
@@ -120,48 +154,34 @@ impl Session {
 
     /// Does what has waited for this time.
     pub fn on_timer(&mut self, now: Instant) -> Vec<DeltaDiscoveryResponse> {
-        for state in &mut self.types {
-            state.retry_due(now);
-            state.linger_due(now);
+        for resource_type in ResourceType::ALL {
+            let state = &mut self.types[resource_type as usize];
+            state.retry(self.number, |_, refused| {
+                refused.retry_at.is_some_and(|at| at <= now)
+            });
+            state.linger_due(self.number, now);
+            self.give_up(resource_type, now);
         }
         self.flush(now)
     }
 
     /// When [`Session::on_timer`] has something to do.
     pub fn next_timer(&self) -> Option<Instant> {
-        self.types.iter().filter_map(TypeState::next_timer).min()
-    }
-
-    /// Everything that came of the snapshot was answered; what lingers does not count.
-    pub fn is_settled(&self) -> bool {
-        ResourceType::ALL.into_iter().all(|t| {
-            let state = &self.types[t as usize];
-            state.outstanding.is_none()
-                && state
-                    .dirty
-                    .iter()
-                    .all(|name| state.lingering.contains_key(name))
-        }) && self.is_answered()
-    }
-
-    /// Each resource that Envoy has, or refused, has what it requires answered too.
-    fn is_answered(&self) -> bool {
-        [ResourceType::Cluster, ResourceType::Listener]
+        let states = self.types.iter().filter_map(TypeState::next_timer);
+        let answers = ResourceType::ALL
             .into_iter()
-            .all(|resource_type| {
-                let state = &self.types[resource_type as usize];
-                state.wildcard
-                    && self.snapshot.of(resource_type).iter().all(|(name, r)| {
-                        state.refused.contains_key(name)
-                            || (state.client.contains_key(name)
-                                && r.requires.iter().all(|(t, n)| {
-                                    let required = &self.types[*t as usize];
-                                    required.client.contains_key(n)
-                                        || required.refused.contains_key(n)
-                                        || required.absent.contains(n)
-                                }))
-                    })
-            })
+            .filter_map(|t| self.answer_due(t));
+        states
+            .chain(answers)
+            .chain(self.held_until())
+            .chain(self.awaited.values().map(|awaited| awaited.until))
+            .min()
+    }
+
+    /// The newest snapshot of which Envoy has answered everything, by ACK or NACK, what its
+    /// resources made it ask for included. What lingers does not count; 0 before the first.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
     /// What Envoy refuses at the moment.
@@ -184,14 +204,134 @@ impl Session {
         std::mem::take(&mut self.nacks)
     }
 
-    fn subscribe(&mut self, resource_type: ResourceType, request: DeltaDiscoveryRequest) {
-        let snapshot = self.snapshot.of(resource_type);
+    /// Leaves what the next stream of the same Envoy must know.
+    pub fn close(&self) {
+        let refused = self
+            .refused()
+            .map(|(t, name, refused)| (t, Arc::clone(name), refused.clone()));
+        let mut unanswered = Names::default();
+        for resource_type in ResourceType::ALL {
+            let state = &self.types[resource_type as usize];
+            for name in state
+                .pending
+                .iter()
+                .filter_map(|(name, pending)| pending.forced.then_some(name))
+            {
+                unanswered.insert((resource_type, Arc::clone(name)), None);
+            }
+            let responses = state.outstanding.iter().chain(&state.late);
+            for sent in responses.flat_map(|response| &response.sent) {
+                // A cluster may be waiting for its assignment.
+                for required in sent.resource().iter().flat_map(|sent| &sent.requires) {
+                    unanswered.entry(required.clone()).or_insert(None);
+                }
+                let key = (resource_type, Arc::clone(sent.name()));
+                unanswered.insert(key, state.news(sent).map(Arc::clone));
+            }
+        }
+        let clusters = &self.types[ResourceType::Cluster as usize];
+        let leaving = clusters.leaving.keys().map(Arc::clone);
+        let doubtful = [ResourceType::Cluster, ResourceType::Listener]
+            .into_iter()
+            .flat_map(|t| {
+                let names = self.types[t as usize].doubtful.iter();
+                names.map(move |name| (t, Arc::clone(name)))
+            });
+        self.memory.leave(refused, unanswered, leaving, doubtful);
+    }
+
+    fn wanted(&self, resource_type: ResourceType, name: &str) -> Option<&Arc<Resource>> {
+        self.snapshot.as_ref()?.of(resource_type).get(name)
+    }
+
+    /// Marks what differs between two snapshots: one walk, some 10 ms for 100,000.
+    fn compare(
+        &mut self,
+        resource_type: ResourceType,
+        old: &BTreeMap<Arc<str>, Arc<Resource>>,
+        new: &BTreeMap<Arc<str>, Arc<Resource>>,
+    ) {
+        let state = &mut self.types[resource_type as usize];
+        let mut olds = old.iter().peekable();
+        let mut news = new.iter().peekable();
+        loop {
+            let order = match (olds.peek(), news.peek()) {
+                (None, None) => break,
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let before = if order.is_le() { olds.next() } else { None };
+            let after = if order.is_ge() { news.next() } else { None };
+            match (before, after) {
+                (_, Some((name, resource))) => {
+                    let same = before.is_some_and(|(_, before)| {
+                        Arc::ptr_eq(before, resource) || before.version == resource.version
+                    });
+                    if !same {
+                        state.leaving.remove(name);
+                        state.note(name, self.number);
+                    }
+                }
+                (Some((name, _)), None) => {
+                    state.gone(resource_type, name, self.number);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Compares the first snapshot with what Envoy said that it has.
+    fn compare_with_claims(
+        &mut self,
+        resource_type: ResourceType,
+        new: &BTreeMap<Arc<str>, Arc<Resource>>,
+        now: Instant,
+    ) {
+        self.compare(resource_type, &BTreeMap::new(), new);
+        let state = &mut self.types[resource_type as usize];
+        state.refused.retain(|name, _| new.contains_key(name));
+        let claims: Vec<_> = self.types[resource_type as usize]
+            .client
+            .keys()
+            .map(Arc::clone)
+            .collect();
+        for name in claims {
+            self.claimed(resource_type, &name, now);
+        }
+    }
+
+    /// Envoy says that it has a resource, from a stream before this one.
+    fn claimed(&mut self, resource_type: ResourceType, name: &Arc<str>, now: Instant) {
+        if self.snapshot.is_none() {
+            return;
+        }
+        let wanted = self.wanted(resource_type, name).map(Arc::clone);
+        let state = &mut self.types[resource_type as usize];
+        match wanted {
+            None => state.gone(resource_type, name, self.number),
+            // The same version is the same bytes: now it is known what Envoy accepted.
+            Some(wanted) if state.client.get(name) == Some(&wanted.version) => {
+                self.memory.accept(resource_type, name, &wanted);
+                self.await_required(resource_type, name, &wanted, self.number, now);
+            }
+            Some(_) => state.note(name, self.number),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        resource_type: ResourceType,
+        request: DeltaDiscoveryRequest,
+        now: Instant,
+    ) {
         let state = &mut self.types[resource_type as usize];
         let first = !std::mem::replace(&mut state.asked, true);
+        let mut claims = Vec::new();
         for (name, version) in request.initial_resource_versions {
             let name: Arc<str> = name.into();
-            state.dirty.insert(Arc::clone(&name));
-            state.client.insert(name, version.into());
+            state.client.insert(Arc::clone(&name), version.into());
+            claims.push(name);
         }
         let by_name = matches!(
             resource_type,
@@ -207,347 +347,109 @@ impl Session {
             }
             let name: Arc<str> = name.into();
             // With an initial version Envoy has it already, and asks for what differs.
-            if !(first && state.client.contains_key(&name)) {
-                state.forced.insert(Arc::clone(&name));
+            if first && state.client.contains_key(&name) {
+                state.note(&name, self.number);
+            } else {
+                state.force(&name, self.number);
             }
-            state.dirty.insert(Arc::clone(&name));
             state.names.insert(name);
         }
         for name in request.resource_names_unsubscribe {
             if name == "*" {
                 state.wildcard = false;
+                state.client.retain(|name, _| state.names.contains(name));
             }
             state.unsubscribe(name.as_str());
+            if self
+                .snapshot
+                .as_ref()
+                .is_some_and(|s| !s.of(resource_type).contains_key(&*name))
+            {
+                self.memory.forget(resource_type, &name.into());
+            }
         }
         if wildcard && !state.wildcard {
             state.wildcard = true;
             state.answer_wildcard = true;
-            state.dirty.extend(snapshot.keys().map(Arc::clone));
+            if let Some(snapshot) = &self.snapshot {
+                for name in snapshot.of(resource_type).keys() {
+                    state.note(name, self.number);
+                }
+            }
+        }
+        if first {
+            self.continue_from(resource_type, &claims);
+        }
+        for name in &claims {
+            self.claimed(resource_type, name, now);
         }
     }
 
-    fn on_ack(&mut self, resource_type: ResourceType, outstanding: Outstanding) {
-        let snapshot = self.snapshot.of(resource_type);
+    /// Goes on where the stream before this one ended. An Envoy that has nothing may be another
+    /// one, which may accept what the other refused; or one that was refused its only cluster.
+    fn continue_from(&mut self, resource_type: ResourceType, claims: &[Arc<str>]) {
+        let left = self.memory.take_over(resource_type);
+        let is_cluster = resource_type == ResourceType::Cluster;
+        let snapshot = self.snapshot.as_ref().map(|s| s.of(resource_type));
         let state = &mut self.types[resource_type as usize];
-        for sent in outstanding.sent {
-            match sent {
-                Sent::Resource(name, resource) => {
-                    self.accepted.insert(resource_type, &name, &resource);
-                    state.absent.remove(&name);
-                    // What stands in for a refused version does not end the refusal.
-                    let wanted = snapshot.get(&name).map(|wanted| &wanted.version);
-                    let stands_in = state.refused.get(&name).is_some_and(|refused| {
-                        wanted == Some(&refused.version) && refused.version != resource.version
-                    });
-                    if !stands_in {
-                        state.refused.remove(&name);
-                    }
-                    if state.wildcard || state.names.contains(&name) {
-                        state.client.insert(name, Arc::clone(&resource.version));
-                    }
-                }
-                Sent::Removal(name) => {
-                    self.accepted.remove(resource_type, &name);
-                    state.client.remove(&name);
-                    if state.names.contains(&name) {
-                        state.absent.insert(name);
-                    }
-                }
-            }
-        }
-    }
-
-    fn on_nack(
-        &mut self,
-        resource_type: ResourceType,
-        outstanding: Outstanding,
-        detail: &str,
-        now: Instant,
-    ) {
-        self.nacks.push(resource_type);
-        let state = &mut self.types[resource_type as usize];
-        let culprits = culprits(&outstanding.sent, detail);
-        for sent in outstanding.sent {
-            match sent {
-                Sent::Resource(name, resource) => {
-                    state.forced.insert(Arc::clone(&name));
-                    state.dirty.insert(Arc::clone(&name));
-                    if culprits.is_empty() {
-                        state.alone.insert(name);
-                    } else if culprits.contains(&name) {
-                        state.refuse(name, &resource.version, detail, retry(detail), now);
-                    }
-                }
-                // Envoy has nothing to refuse in a removal; what it says is about the others.
-                Sent::Removal(name) => {
-                    state.client.remove(&name);
-                }
-            }
-        }
-    }
-
-    /// Sends what can be sent now, for each type in order.
-    fn flush(&mut self, now: Instant) -> Vec<DeltaDiscoveryResponse> {
-        let mut responses = Vec::new();
-        for resource_type in ResourceType::ALL {
-            if let Some(response) = self.flush_type(resource_type) {
-                responses.push(response);
-            }
-        }
-        self.start_lingering(now);
-        responses
-    }
-
-    fn flush_type(&mut self, resource_type: ResourceType) -> Option<DeltaDiscoveryResponse> {
-        let state = &mut self.types[resource_type as usize];
-        if !state.subscribed() {
-            // A subscription says for itself what is to be looked at.
-            state.dirty.clear();
-            return None;
-        }
-        if state.outstanding.is_some() {
-            return None;
-        }
-        let batch = self.batch(resource_type);
-        let state = &mut self.types[resource_type as usize];
-        for name in &batch.done {
-            state.dirty.remove(name);
-            state.forced.remove(name);
-            state.alone.remove(name);
-        }
-        let answer_wildcard = std::mem::take(&mut state.answer_wildcard);
-        if batch.sent.is_empty() && !answer_wildcard {
-            return None;
-        }
-        self.nonce += 1;
-        let nonce = format!("{:x}", self.nonce);
-        let mut response = DeltaDiscoveryResponse {
-            type_url: resource_type.type_url().to_owned(),
-            nonce: nonce.clone(),
-            ..Default::default()
-        };
-        for sent in &batch.sent {
-            match sent {
-                Sent::Resource(name, resource) => {
-                    response
-                        .resources
-                        .push(discovery_resource(resource_type, name, resource));
-                    self.follow(resource);
-                }
-                Sent::Removal(name) => response.removed_resources.push(name.to_string()),
-            }
-        }
-        self.types[resource_type as usize].outstanding = Some(Outstanding {
-            nonce,
-            sent: batch.sent,
-        });
-        Some(response)
-    }
-
-    /// A cluster is followed by its assignment; Envoy asks for the rest by itself.
-    fn follow(&mut self, resource: &Resource) {
-        for (resource_type, name) in &resource.requires {
-            if *resource_type == ResourceType::ClusterLoadAssignment {
-                let state = &mut self.types[*resource_type as usize];
-                if state.names.contains(name) {
-                    state.dirty.insert(Arc::clone(name));
-                    state.forced.insert(Arc::clone(name));
-                }
-            }
-        }
-    }
-
-    /// What goes into the next response of a type.
-    fn batch(&self, resource_type: ResourceType) -> Batch {
-        let state = &self.types[resource_type as usize];
-        let one_by_one = matches!(
-            resource_type,
-            ResourceType::Listener | ResourceType::RouteConfiguration | ResourceType::Secret
-        );
-        let mut batch = Batch::default();
-        let mut resources = Vec::new();
-        let mut removals = Vec::new();
-        for name in &state.dirty {
-            match self.next_for(resource_type, name) {
-                Next::Nothing => batch.done.push(Arc::clone(name)),
-                Next::Wait => {}
-                Next::Remove => removals.push(Arc::clone(name)),
-                Next::Send(resource) => resources.push((Arc::clone(name), resource)),
-            }
-        }
-        if one_by_one || !state.alone.is_empty() {
-            // New listeners take over the ports of those that go: together, or not at all.
-            let replaces = !removals.is_empty()
-                && resource_type == ResourceType::Listener
-                && resources
-                    .iter()
-                    .any(|(name, _)| !state.client.contains_key(name));
-            if replaces {
-                resources.retain(|(name, _)| !state.client.contains_key(name));
+        state.started = !claims.is_empty();
+        let mut suspected = Vec::new();
+        let mut accepted = HashSet::new();
+        // What Envoy applied of a refused response it has, but does not claim.
+        for name in left.leaving {
+            if snapshot.is_some_and(|snapshot| snapshot.contains_key(&name)) {
+                state.force(&name, self.number);
             } else {
-                // A change before a new one: what serves already is not kept waiting.
-                resources.sort_by_key(|(name, _)| !state.client.contains_key(name));
-                resources.truncate(1);
+                state.gone(resource_type, &name, self.number);
             }
         }
-        for (name, resource) in resources {
-            batch.done.push(Arc::clone(&name));
-            batch.sent.push(Sent::Resource(name, resource));
-        }
-        for name in removals {
-            batch.done.push(Arc::clone(&name));
-            batch.sent.push(Sent::Removal(name));
-        }
-        batch
-    }
-
-    fn next_for(&self, resource_type: ResourceType, name: &Arc<str>) -> Next {
-        let state = &self.types[resource_type as usize];
-        if !state.wildcard && !state.names.contains(name) {
-            return Next::Nothing;
-        }
-        let forced = state.forced.contains(name);
-        let has = state.client.get(name);
-        let wanted = self.snapshot.of(resource_type).get(name);
-        let refused = state.refused.get(name);
-        if let (Some(wanted), Some(refused)) = (wanted, refused)
-            && refused.version == wanted.version
-            && !refused.again
-        {
-            // What stands in for it: what Envoy accepted last.
-            return match self.accepted.get(resource_type, name) {
-                Some(accepted) if forced || has != Some(&accepted.version) => Next::Send(accepted),
-                Some(_) => Next::Nothing,
-                // Envoy has one from before this process, whose body is not known here: it stays.
-                None if has.is_some() => Next::Nothing,
-                None if forced => Next::Remove,
-                None => Next::Nothing,
-            };
-        }
-        match wanted {
-            Some(wanted) if forced || has != Some(&wanted.version) => {
-                Next::Send(Arc::clone(wanted))
+        for (name, mut refused) in left.refused {
+            // Whether it was mended is not known.
+            suspected.push(Arc::clone(&name));
+            let gone = snapshot.is_some_and(|snapshot| !snapshot.contains_key(&name));
+            if !claims.is_empty() && !gone {
+                refused.again = false;
+                state.refused.insert(name, refused);
             }
-            Some(_) => Next::Nothing,
-            None if state.names.contains(name) => {
-                if forced && !state.wildcard {
-                    Next::Remove
-                } else {
-                    Next::Nothing
+        }
+        for (name, sent) in left.unanswered {
+            if resource_type == ResourceType::ClusterLoadAssignment {
+                state.force(&name, self.number);
+            }
+            match sent {
+                Some(sent) if state.client.get(&name) == Some(&sent.version) => {
+                    self.memory.accept(resource_type, &name, &sent);
+                    accepted.insert(name);
                 }
+                // It may be refused, and Envoy may not have come to say so.
+                _ if is_cluster => suspected.push(name),
+                _ => {}
             }
-            None if has.is_none() && !forced => Next::Nothing,
-            None if resource_type == ResourceType::Cluster && !state.lingered.contains(name) => {
-                Next::Wait
+        }
+        for name in left.doubtful {
+            if !accepted.contains(&name)
+                && let Some(claim) = state.client.get_mut(&name)
+            {
+                *claim = UNKNOWN.into();
             }
-            None => Next::Remove,
+            state.doubtful.insert(name);
+        }
+        for name in suspected {
+            if is_cluster || !claims.is_empty() {
+                state.repair(&name, self.number);
+            }
         }
     }
 
-    /// Clusters that nothing uses any more begin to linger once the routes are acknowledged.
-    fn start_lingering(&mut self, now: Instant) {
-        let [routes, listeners] = [ResourceType::RouteConfiguration, ResourceType::Listener]
-            .map(|t| &self.types[t as usize])
-            .map(|state| state.outstanding.is_none() && state.dirty.is_empty());
-        let wanted = self.snapshot.of(ResourceType::Cluster);
-        let state = &mut self.types[ResourceType::Cluster as usize];
-        state.lingering.retain(|name, _| !wanted.contains_key(name));
-        state.lingered.retain(|name| !wanted.contains_key(name));
-        if routes && listeners {
-            let until = now + self.linger;
-            for name in &state.dirty {
-                if !wanted.contains_key(name) && !state.lingered.contains(name) {
-                    state.lingering.entry(Arc::clone(name)).or_insert(until);
-                }
-            }
+    fn take_answered(&mut self, resource_type: ResourceType, nonce: &str) -> Option<Outstanding> {
+        let state = &mut self.types[resource_type as usize];
+        if let Some(at) = state.late.iter().position(|late| late.nonce == nonce) {
+            return Some(state.late.remove(at));
         }
+        state
+            .outstanding
+            .take_if(|outstanding| outstanding.nonce == nonce)
     }
-}
-
-#[derive(Default)]
-struct Batch {
-    sent: Vec<Sent>,
-    /// Names that need no more than this.
-    done: Vec<Arc<str>>,
-}
-
-enum Next {
-    Nothing,
-    Wait,
-    Remove,
-    Send(Arc<Resource>),
-}
-
-/// The resources of a refused response that the refusal is about: the only one, or those that
-/// Envoy names. Empty when it names none.
-fn culprits(sent: &[Sent], detail: &str) -> Vec<Arc<str>> {
-    let names: Vec<&Arc<str>> = sent
-        .iter()
-        .filter_map(|sent| match sent {
-            Sent::Resource(name, _) => Some(name),
-            Sent::Removal(_) => None,
-        })
-        .collect();
-    if let [name] = names.as_slice() {
-        return vec![Arc::clone(name)];
-    }
-    names
-        .into_iter()
-        .filter(|name| names_it(detail, name))
-        .map(Arc::clone)
-        .collect()
-}
-
-/// `detail` has `name` as a word: names are often the beginnings of others.
-fn names_it(detail: &str, name: &str) -> bool {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
-    detail.match_indices(name).any(|(at, _)| {
-        let before = detail[..at].chars().next_back();
-        let mut after = detail[at + name.len()..].chars();
-        // A full stop or colon may end the sentence that the name stands in.
-        let next = after.next();
-        !before.is_some_and(is_part)
-            && (!next.is_some_and(is_part)
-                || (next == Some('.') && !after.next().is_some_and(is_part)))
-    })
-}
-
-/// Whether a refusal may pass without a change: somebody else has the port.
-fn retry(detail: &str) -> bool {
-    detail.contains("ddress already in use") || detail.contains("cannot bind")
-}
-
-fn discovery_resource(
-    resource_type: ResourceType,
-    name: &Arc<str>,
-    resource: &Resource,
-) -> DiscoveryResource {
-    DiscoveryResource {
-        name: name.to_string(),
-        version: resource.version.to_string(),
-        resource: Some(Any {
-            type_url: resource_type.type_url().to_owned(),
-            value: resource.body.clone(),
-        }),
-        ..Default::default()
-    }
-}
-
-/// A type that nuncio does not serve: what is asked for does not exist.
-fn nothing_of_type(request: DeltaDiscoveryRequest) -> Option<DeltaDiscoveryResponse> {
-    if !request.response_nonce.is_empty() {
-        return None; // the acknowledgement of this very answer
-    }
-    tracing::warn!(
-        type_url = request.type_url,
-        "Envoy asks for an unknown type"
-    );
-    Some(DeltaDiscoveryResponse {
-        nonce: "nothing".to_owned(),
-        type_url: request.type_url,
-        removed_resources: request.resource_names_subscribe,
-        ..Default::default()
-    })
 }
 
 #[cfg(test)]
