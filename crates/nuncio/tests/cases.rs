@@ -1,0 +1,357 @@
+//! Translation cases: `tests/cases/<area>/<name>/input.yaml`, and what must come of it.
+//!
+//! `NUNCIO_UPDATE_CASES=1` writes the expected files anew. See `tests/cases/README.md`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use nuncio_envoy_api::json::body_to_json;
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use nuncio_model::Report;
+use nuncio_sources::{manifest, position};
+use nuncio_translate::{Scope, Settings, Store};
+use serde_json::{Map, Value, json};
+
+/// Set in the process that only prints the bytes of every case.
+const PRINT: &str = "NUNCIO_CASES_PRINT";
+
+fn main() -> ExitCode {
+    let cases = cases();
+    if std::env::var_os(PRINT).is_some() {
+        for case in &cases {
+            println!("{}", fingerprint(&case.run().snapshot));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut trials: Vec<Trial> = cases
+        .iter()
+        .cloned()
+        .map(|case| Trial::test(case.name.clone(), move || case.check()))
+        .collect();
+    let all = cases.clone();
+    trials.push(Trial::test("envoy_takes_every_case", move || {
+        envoy_takes(&all)
+    }));
+    trials.push(Trial::test(
+        "two_processes_encode_the_same_bytes",
+        move || same_bytes(&cases),
+    ));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+#[derive(Clone)]
+struct Case {
+    name: String,
+    folder: PathBuf,
+}
+
+struct Outcome {
+    snapshot: Snapshot,
+    report: Report,
+    store: Store,
+    input: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases")
+}
+
+fn cases() -> Vec<Case> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders
+    };
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    folders(&root())
+        .iter()
+        .flat_map(|area| folders(area))
+        .map(|folder| Case {
+            name: format!("{}::{}", name(folder.parent().unwrap()), name(&folder)),
+            folder,
+        })
+        .collect()
+}
+
+impl Case {
+    fn run(&self) -> Outcome {
+        let input = fs::read_to_string(self.folder.join("input.yaml")).unwrap();
+        let variables: BTreeMap<String, String> =
+            match fs::read_to_string(self.folder.join("variables.yaml")) {
+                Ok(text) => {
+                    let documents = nuncio_api::yaml::documents(&text).unwrap();
+                    serde_json::from_value(documents[0].clone()).unwrap()
+                }
+                Err(_) => BTreeMap::new(),
+            };
+        let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
+        let settings = Settings {
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
+            strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+            ..Settings::new(&scope)
+        };
+        let manifest = manifest::parse(&Arc::from("input.yaml"), &input).unwrap();
+        let mut store = Store::new(scope);
+        store.apply(manifest.objects, &[]);
+        let translation = nuncio_translate::translate(&store, &settings);
+        let mut report = translation.report;
+        report.extend(manifest.problems);
+        report.sort();
+        Outcome {
+            snapshot: nuncio_envoy::encode(&translation.gateway),
+            report,
+            store,
+            input,
+        }
+    }
+
+    fn check(&self) -> Result<(), Failed> {
+        let outcome = self.run();
+        let files = [
+            ("envoy.yaml", yaml(&envoy(&outcome.snapshot))),
+            ("report.yaml", yaml(&report(&outcome))),
+        ];
+        let mut differences = String::new();
+        for (name, actual) in files {
+            let path = self.folder.join(name);
+            if std::env::var_os("NUNCIO_UPDATE_CASES").is_some() {
+                fs::write(&path, &actual)?;
+                continue;
+            }
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if expected != actual {
+                let difference = similar::TextDiff::from_lines(&expected, &actual);
+                let difference = difference.unified_diff();
+                differences.push_str(&format!("{}\n{difference}", path.display()));
+            }
+        }
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "{differences}\nIf this is what must come of it: NUNCIO_UPDATE_CASES=1 make test"
+        )
+        .into())
+    }
+}
+
+fn yaml(value: &Value) -> String {
+    match value {
+        Value::Object(fields) if fields.is_empty() => "{}\n".to_owned(),
+        Value::Array(items) if items.is_empty() => "[]\n".to_owned(),
+        value => serde_saphyr::to_string(value).unwrap(),
+    }
+}
+
+/// Envoy's resources by type and name, without what every case has: the connection manager's
+/// fixed part, and the built-in routes with their cluster (`listener/base` shows both).
+fn envoy(snapshot: &Snapshot) -> Value {
+    let mut types = Map::new();
+    for resource_type in ResourceType::ALL {
+        let mut resources = Map::new();
+        for (name, resource) in snapshot.of(resource_type) {
+            let mut json = body_to_json(resource_type.type_url(), &resource.body).unwrap();
+            elide(&mut json);
+            resources.insert(name.to_string(), json);
+        }
+        resources.retain(|name, _| !name.starts_with("cluster_127_0_0_1_8877_"));
+        if !resources.is_empty() {
+            types.insert(resource_type.short_name().to_owned(), resources.into());
+        }
+    }
+    Value::Object(types)
+}
+
+/// Fields of a connection manager that are the same in all.
+const FIXED: &[&str] = &[
+    "access_log",
+    "common_http_protocol_options",
+    "internal_address_config",
+    "normalize_path",
+    "request_headers_timeout",
+    "server_name",
+    "stream_idle_timeout",
+    "use_remote_address",
+];
+
+fn elide(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if fields.contains_key("http_filters") {
+                fields.retain(|name, _| !FIXED.contains(&name.as_str()));
+                if let Some(Value::Array(filters)) = fields.get_mut("http_filters") {
+                    filters.retain(|filter| filter["name"] == "envoy.filters.http.rbac");
+                }
+            }
+            for name in ["inline_bytes", "private_key", "certificate_chain"] {
+                if let Some(value) = fields.get_mut(name) {
+                    *value = json!("(elided)");
+                }
+            }
+            if let Some(Value::Array(routes)) = fields.get_mut("routes") {
+                routes.retain(|route| {
+                    let prefix = route["match"]["prefix"].as_str().unwrap_or_default();
+                    !prefix.starts_with("/ambassador/v0/")
+                });
+            }
+            fields.values_mut().for_each(elide);
+        }
+        Value::Array(items) => items.iter_mut().for_each(elide),
+        _ => {}
+    }
+}
+
+fn report(outcome: &Outcome) -> Value {
+    let entries = outcome.report.entries().iter().map(|entry| {
+        let source = outcome.store.source(&entry.resource);
+        let at = source
+            .and_then(|source| position(source, &entry.field, |_| Some(outcome.input.clone())));
+        let mut fields = Map::new();
+        fields.insert("resource".into(), entry.resource.to_string().into());
+        if !entry.field.is_empty() {
+            fields.insert("field".into(), entry.field.to_string().into());
+        }
+        if let Some(at) = at {
+            fields.insert("at".into(), at.to_string().into());
+        }
+        fields.insert("severity".into(), entry.severity.to_string().into());
+        fields.insert("reason".into(), entry.reason.to_string().into());
+        fields.insert("message".into(), entry.message.clone().into());
+        if let Some(help) = &entry.help {
+            fields.insert("help".into(), help.clone().into());
+        }
+        Value::Object(fields)
+    });
+    entries.collect()
+}
+
+fn fingerprint(snapshot: &Snapshot) -> String {
+    let mut versions = String::new();
+    for resource_type in ResourceType::ALL {
+        for (name, resource) in snapshot.of(resource_type) {
+            versions.push_str(&format!("{resource_type} {name} {}; ", resource.version));
+        }
+    }
+    versions
+}
+
+fn same_bytes(cases: &[Case]) -> Result<(), Failed> {
+    let output = Command::new(std::env::current_exe()?)
+        .env(PRINT, "1")
+        .output()?;
+    let theirs = String::from_utf8_lossy(&output.stdout).into_owned();
+    for (case, theirs) in cases.iter().zip(theirs.lines()) {
+        if fingerprint(&case.run().snapshot) != theirs {
+            return Err(format!("{} differs", case.name).into());
+        }
+    }
+    if theirs.lines().count() != cases.len() {
+        return Err("the other process printed too little".into());
+    }
+    Ok(())
+}
+
+/// Envoy itself reads everything that the cases give it, as one static configuration.
+fn envoy_takes(cases: &[Case]) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
+    let mut secrets = Vec::new();
+    let mut port = 20_000;
+    for case in cases {
+        let snapshot = case.run().snapshot;
+        let tag = case.name.replace("::", "-");
+        let json = |t: ResourceType, name: &str| {
+            let resource = &snapshot.of(t)[name];
+            body_to_json(t.type_url(), &resource.body).unwrap()
+        };
+        for name in snapshot.of(ResourceType::Listener).keys() {
+            let mut listener = json(ResourceType::Listener, name);
+            port += 1;
+            listener["name"] = format!("{tag}-{name}").into();
+            listener["address"]["socket_address"]["port_value"] = port.into();
+            inline(
+                &mut listener,
+                &|table| json(ResourceType::RouteConfiguration, table),
+                &tag,
+            );
+            listeners.push(listener);
+        }
+        for name in snapshot.of(ResourceType::Cluster).keys() {
+            let mut cluster = json(ResourceType::Cluster, name);
+            cluster["name"] = format!("{tag}-{name}").into();
+            if let Some(eds) = cluster
+                .as_object_mut()
+                .unwrap()
+                .remove("eds_cluster_config")
+            {
+                let set = eds["service_name"].as_str().unwrap();
+                cluster["type"] = "STATIC".into();
+                cluster["load_assignment"] = json(ResourceType::ClusterLoadAssignment, set);
+            }
+            clusters.push(cluster);
+        }
+        for name in snapshot.of(ResourceType::Secret).keys() {
+            let mut secret = json(ResourceType::Secret, name);
+            secret["name"] = format!("{tag}-{name}").into();
+            secrets.push(secret);
+        }
+    }
+    let bootstrap = json!({
+        "static_resources": { "listeners": listeners, "clusters": clusters, "secrets": secrets },
+        "layered_runtime": nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
+            node_id: String::new(),
+            node_cluster: String::new(),
+            xds_socket: PathBuf::new(),
+            admin_socket: PathBuf::new(),
+            max_heap_bytes: None,
+            max_downstream_connections: 1,
+        })["layered_runtime"],
+    });
+    let path = folder.path().join("envoy.json");
+    fs::write(&path, bootstrap.to_string())?;
+    let output = Command::new(support::envoy())
+        .args(["--mode", "validate", "-l", "error", "-c"])
+        .arg(&path)
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+}
+
+/// Puts route tables and secrets where a static configuration has them.
+fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(rds) = fields.remove("rds") {
+                let name = rds["route_config_name"].as_str().unwrap();
+                fields.insert("route_config".to_owned(), table(name));
+            }
+            if let Some(Value::Array(configs)) =
+                fields.get_mut("tls_certificate_sds_secret_configs")
+            {
+                for config in configs {
+                    let name = config["name"].as_str().unwrap();
+                    *config = json!({ "name": format!("{tag}-{name}") });
+                }
+            }
+            fields
+                .values_mut()
+                .for_each(|value| inline(value, table, tag));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, table, tag)),
+        _ => {}
+    }
+}
+
+mod support;
