@@ -1,9 +1,10 @@
 //! Certificates for tests.
 
-/// A certificate and its key in PEM.
+/// A certificate and its key.
 #[derive(Clone, Debug)]
 pub struct Pair {
     pub cert_pem: String,
+    pub cert_der: Vec<u8>,
     pub key_pem: String,
 }
 
@@ -14,6 +15,7 @@ pub fn self_signed(names: &[&str]) -> Pair {
         .expect("invariant: the names are those of a certificate");
     Pair {
         cert_pem: made.cert.pem(),
+        cert_der: made.cert.der().to_vec(),
         key_pem: made.signing_key.serialize_pem(),
     }
 }

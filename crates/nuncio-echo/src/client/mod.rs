@@ -6,11 +6,11 @@ mod load;
 mod websocket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -25,23 +25,41 @@ pub struct Target {
     pub address: SocketAddr,
     /// The server name to ask for, for TLS.
     pub tls: Option<String>,
+    /// Who to be, by a PROXY protocol header.
+    pub proxied_for: Option<IpAddr>,
 }
 
 impl Target {
     pub fn cleartext(address: SocketAddr) -> Self {
-        Self { address, tls: None }
+        Self {
+            address,
+            tls: None,
+            proxied_for: None,
+        }
     }
 
     pub fn tls(address: SocketAddr, server_name: impl Into<String>) -> Self {
         Self {
             address,
             tls: Some(server_name.into()),
+            proxied_for: None,
         }
     }
 
+    /// Connects as a load balancer that speaks the PROXY protocol does for a client.
+    #[must_use]
+    pub fn proxied_for(mut self, client: IpAddr) -> Self {
+        self.proxied_for = Some(client);
+        self
+    }
+
     async fn connect(&self, alpn: &[&str]) -> io::Result<Connection> {
-        let stream = TcpStream::connect(self.address).await?;
+        let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
+        if let Some(client) = self.proxied_for {
+            let header = proxy_header(client, stream.local_addr()?, self.address);
+            stream.write_all(header.as_bytes()).await?;
+        }
         let Some(name) = &self.tls else {
             return Ok(Connection {
                 stream: Box::new(stream),
@@ -67,6 +85,17 @@ impl Target {
             alpn,
         })
     }
+}
+
+/// Version 1 of the PROXY protocol.
+fn proxy_header(client: IpAddr, local: SocketAddr, address: SocketAddr) -> String {
+    let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
+    format!(
+        "PROXY {family} {client} {} {} {}\r\n",
+        address.ip(),
+        local.port(),
+        address.port()
+    )
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -1,0 +1,465 @@
+//! Traffic cases: `tests/traffic/<area>/<name>.yaml` has manifests, requests, and what must come of
+//! them through the real Envoy. See `tests/traffic/README.md`.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http_body_util::Full;
+use libtest_mimic::{Arguments, Failed, Trial};
+use nuncio_echo::certs::{self, Pair};
+use nuncio_echo::client::{Client, Protocol, Target, WebSocket};
+use nuncio_echo::{Echo, Running};
+use serde::Deserialize;
+use serde_json::Value;
+use support::{Gateway, free_port};
+
+/// Gateways that run at once.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/traffic");
+    let mut files = Vec::new();
+    for area in fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if area.is_dir() {
+            let cases = fs::read_dir(area).unwrap();
+            files.extend(cases.map(|entry| entry.unwrap().path()));
+        }
+    }
+    files.sort();
+    let trials = files.into_iter().map(|file| {
+        let area = file.parent().unwrap().file_name().unwrap();
+        let name = file.file_stem().unwrap();
+        let name = format!("{}::{}", area.display(), name.display());
+        Trial::test(name, move || run(&file))
+    });
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn run(file: &PathBuf) -> Result<(), Failed> {
+    let text = fs::read_to_string(file)?;
+    let documents = nuncio_api::yaml::documents(&text)
+        .map_err(|error| format!("{}: {error:?}", file.display()))?;
+    let case: Case = serde_path_to_error::deserialize(documents[0].clone())
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(case.run())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    /// Of each upstream, whether it serves TLS. `$NAME` in the manifests is its address.
+    #[serde(default)]
+    upstreams: BTreeMap<String, Upstream>,
+    /// Secrets with a self-signed certificate for these names.
+    #[serde(default)]
+    secrets: BTreeMap<String, Vec<String>>,
+    /// `$http` and `$https` are ports.
+    manifests: String,
+    requests: Vec<Step>,
+    /// A part of each entry that diagnostics must have; there are no others.
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Upstream {
+    #[serde(default)]
+    tls: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// A method and a URL; the port of the URL is `$http` or `$https` by its scheme.
+    send: String,
+    #[serde(default)]
+    via: Via,
+    /// The server name, when it is not the URL's host.
+    sni: Option<String>,
+    /// The authority, when it is not the URL's.
+    host: Option<String>,
+    /// The client that a PROXY protocol header names.
+    proxied_for: Option<IpAddr>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    /// How often, one after the other; or all at once.
+    times: Option<usize>,
+    at_once: Option<usize>,
+    expect: Expect,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Via {
+    #[default]
+    Http1,
+    Http2,
+    Grpc,
+    Websocket,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    status: Option<u16>,
+    /// Response headers; null is an absent one.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    /// A part of the body.
+    body: Option<String>,
+    /// The Secret whose certificate is shown.
+    certificate: Option<String>,
+    /// No answer: the connection fails with this in the error.
+    fails: Option<String>,
+    /// The upstream that answers, and what reached it.
+    upstream: Option<String>,
+    #[serde(default)]
+    seen: SeenExpect,
+    /// Another upstream that gets a copy.
+    mirrored_to: Option<String>,
+    grpc_status: Option<String>,
+    /// How many requests each upstream, or status, answers: between two numbers.
+    #[serde(default)]
+    shares: BTreeMap<String, [usize; 2]>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeenExpect {
+    method: Option<String>,
+    path: Option<String>,
+    host: Option<String>,
+    protocol: Option<String>,
+    sni: Option<String>,
+    body: Option<String>,
+    /// Request headers, several values with `, ` between them; null is an absent one.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+}
+
+/// What a case runs on.
+struct Scene {
+    gateway: Gateway,
+    upstreams: HashMap<String, Running>,
+    pairs: HashMap<String, Pair>,
+    http: u16,
+    https: u16,
+}
+
+/// What came of one request.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+    certificate: Option<Vec<u8>>,
+    grpc_status: Option<String>,
+}
+
+impl Case {
+    async fn run(&self) -> Result<(), Failed> {
+        let scene = self.start().await;
+        for step in &self.requests {
+            if let Err(error) = scene.step(step).await {
+                let errors = scene.gateway.errors().await;
+                return Err(format!("{}: {error}\n{errors}", step.send).into());
+            }
+        }
+        let errors: Value = serde_json::from_str(&scene.gateway.errors().await)?;
+        let errors: Vec<String> = errors
+            .as_array()
+            .or_else(|| errors["errors"].as_array())
+            .ok_or("diagnostics have no errors")?
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let missing = |part: &&String| !errors.iter().any(|error| error.contains(part.as_str()));
+        let missing: Vec<_> = self.errors.iter().filter(missing).collect();
+        if !missing.is_empty() || errors.len() != self.errors.len() {
+            return Err(format!("missing: {missing:?}\nof: {errors:#?}").into());
+        }
+        Ok(())
+    }
+
+    async fn start(&self) -> Scene {
+        let (http, https) = (free_port(), free_port());
+        let mut manifests = self
+            .manifests
+            .replace("$https", &https.to_string())
+            .replace("$http", &http.to_string());
+        let mut upstreams = HashMap::new();
+        for (name, upstream) in &self.upstreams {
+            let mut echo = Echo::new(name);
+            if upstream.tls {
+                let pair = certs::self_signed(&["upstream.example"]);
+                echo = echo.tls(&pair.cert_pem, &pair.key_pem);
+            }
+            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let running = echo.start(any_port).await.unwrap();
+            let address = running.address();
+            manifests = manifests
+                .replace(&format!("${name}.port"), &address.port().to_string())
+                .replace(&format!("${name}"), &address.to_string());
+            upstreams.insert(name.clone(), running);
+        }
+        let mut pairs = HashMap::new();
+        for (name, names) in &self.secrets {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let pair = certs::self_signed(&names);
+            manifests.push_str(&secret(name, &pair));
+            pairs.insert(name.clone(), pair);
+        }
+        let variables: Vec<(&str, &str)> = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        Scene {
+            gateway: Gateway::start_with(&[("case.yaml", manifests)], &variables).await,
+            upstreams,
+            pairs,
+            http,
+            https,
+        }
+    }
+}
+
+fn secret(name: &str, pair: &Pair) -> String {
+    format!(
+        "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
+         data: {{tls.crt: {}, tls.key: {}}}\n",
+        STANDARD.encode(&pair.cert_pem),
+        STANDARD.encode(&pair.key_pem)
+    )
+}
+
+impl Scene {
+    async fn step(&self, step: &Step) -> Result<(), String> {
+        let answers = self.send(step).await;
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for answer in answers {
+            let answer = match (answer, &step.expect.fails) {
+                (Ok(answer), None) => answer,
+                (Ok(answer), Some(_)) => return Err(format!("it is answered: {}", answer.status)),
+                (Err(error), Some(part)) if error.contains(part) => continue,
+                (Err(error), _) => return Err(error),
+            };
+            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            if let Some(upstream) = body["upstream"].as_str() {
+                *counts.entry(upstream.to_owned()).or_default() += 1;
+            }
+            *counts.entry(answer.status.to_string()).or_default() += 1;
+            self.check(&step.expect, &answer, &body)?;
+        }
+        for (who, [least, most]) in &step.expect.shares {
+            let count = counts.get(who).copied().unwrap_or(0);
+            if !(*least..=*most).contains(&count) {
+                return Err(format!("{who} has {count}: {counts:?}"));
+            }
+        }
+        if let Some(name) = &step.expect.mirrored_to {
+            let path = step.expect.seen.path.clone();
+            self.upstreams[name]
+                .wait_for(|seen| path.as_ref().is_none_or(|path| seen.path == *path))
+                .await;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, step: &Step) -> Vec<Result<Answer, String>> {
+        let times = step.times.unwrap_or(1);
+        if let Some(at_once) = step.at_once {
+            let sending = (0..at_once).map(|_| self.send_one(step, 1));
+            let all = futures::future::join_all(sending).await;
+            return all.into_iter().flatten().collect();
+        }
+        self.send_one(step, times).await
+    }
+
+    async fn send_one(&self, step: &Step, times: usize) -> Vec<Result<Answer, String>> {
+        let mut answers = Vec::new();
+        match self.connection(step).await {
+            Err(error) => answers.push(Err(error)),
+            Ok(mut connection) => {
+                for _ in 0..times {
+                    answers.push(connection.ask(step).await);
+                }
+            }
+        }
+        answers
+    }
+
+    async fn connection(&self, step: &Step) -> Result<Connection, String> {
+        let url = step.url();
+        let tls = url.scheme_str() == Some("https");
+        let port = if tls { self.https } else { self.http };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let host = url.host().unwrap().to_owned();
+        let mut target = if tls {
+            Target::tls(address, step.sni.clone().unwrap_or(host))
+        } else {
+            Target::cleartext(address)
+        };
+        target.proxied_for = step.proxied_for;
+        let protocol = match step.via {
+            Via::Http1 => Protocol::Http1,
+            Via::Http2 | Via::Grpc => Protocol::Http2,
+            Via::Websocket => return Ok(Connection::WebSocket(target)),
+        };
+        Client::connect(&target, protocol)
+            .await
+            .map(Connection::Client)
+            .map_err(|error| error.to_string())
+    }
+
+    fn check(&self, expect: &Expect, answer: &Answer, body: &Value) -> Result<(), String> {
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let same = |what: &str, actual: Option<String>, expected: &Option<String>| {
+            if expected.is_some() && actual != *expected {
+                return Err(format!("{what} is {actual:?}, not {expected:?}\n{text}"));
+            }
+            Ok(())
+        };
+        let status = expect.status.map(|status| status.to_string());
+        same("status", Some(answer.status.to_string()), &status)?;
+        same(
+            "grpc-status",
+            answer.grpc_status.clone(),
+            &expect.grpc_status,
+        )?;
+        let string = |value: &Value| value.as_str().map(str::to_owned);
+        same("upstream", string(&body["upstream"]), &expect.upstream)?;
+        let seen = &expect.seen;
+        same("method", string(&body["method"]), &seen.method)?;
+        same("path", string(&body["path"]), &seen.path)?;
+        same("host", string(&body["host"]), &seen.host)?;
+        same("protocol", string(&body["protocol"]), &seen.protocol)?;
+        same("sni", string(&body["tls"]["sni"]), &seen.sni)?;
+        same("body", string(&body["body"]), &seen.body)?;
+        for (name, expected) in &seen.headers {
+            let values = body["headers"][name].as_array().map(|values| {
+                let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
+                values.join(", ")
+            });
+            if values != *expected {
+                return Err(format!("{name} reached it as {values:?}\n{text}"));
+            }
+        }
+        for (name, expected) in &expect.headers {
+            let values = answer.headers.get_all(name.as_str());
+            let values: Vec<_> = values.iter().filter_map(|v| v.to_str().ok()).collect();
+            let values = (!values.is_empty()).then(|| values.join(", "));
+            if values != *expected {
+                return Err(format!("response header {name} is {values:?}"));
+            }
+        }
+        if let Some(part) = &expect.body
+            && !text.contains(part)
+        {
+            return Err(format!("the body is {text}"));
+        }
+        if let Some(secret) = &expect.certificate
+            && answer.certificate.as_deref() != Some(&self.pairs[secret].cert_der[..])
+        {
+            return Err(format!("the certificate is not that of {secret}"));
+        }
+        Ok(())
+    }
+}
+
+enum Connection {
+    Client(Client),
+    WebSocket(Target),
+}
+
+impl Connection {
+    async fn ask(&mut self, step: &Step) -> Result<Answer, String> {
+        let url = step.url();
+        let host = step.host.clone();
+        let host = host.unwrap_or_else(|| url.authority().unwrap().to_string());
+        let path = url.path_and_query().unwrap().to_string();
+        let client = match self {
+            Self::Client(client) => client,
+            Self::WebSocket(target) => {
+                let socket = WebSocket::connect(target, &host, &path).await;
+                let mut socket = socket.map_err(|error| error.to_string())?;
+                let body = socket.echo("hello").await;
+                let body = body.map_err(|error| error.to_string())?;
+                return Ok(Answer {
+                    status: 101,
+                    headers: HeaderMap::new(),
+                    body: body.into(),
+                    certificate: None,
+                    grpc_status: None,
+                });
+            }
+        };
+        let certificate = client.certificate().map(<[u8]>::to_vec);
+        if step.via == Via::Grpc {
+            let answer = client
+                .grpc(&host, &path, step.body.as_bytes())
+                .await
+                .map_err(|error| error.to_string())?;
+            return Ok(Answer {
+                status: answer.status.as_u16(),
+                headers: answer.headers,
+                body: answer.messages.concat().into(),
+                certificate,
+                grpc_status: answer.grpc_status,
+            });
+        }
+        let mut request = Request::new(Full::new(Bytes::from(step.body.clone())));
+        *request.method_mut() = step.method();
+        *request.uri_mut() = path.parse().unwrap();
+        for (name, value) in &step.headers {
+            let name = HeaderName::try_from(name).unwrap();
+            let value = HeaderValue::try_from(value).unwrap();
+            request.headers_mut().insert(name, value);
+        }
+        let answer = client
+            .send(&host, request)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        Ok(Answer {
+            status: answer.status.as_u16(),
+            headers: answer.headers,
+            body: answer.body,
+            certificate,
+            grpc_status: None,
+        })
+    }
+}
+
+impl Step {
+    fn method(&self) -> Method {
+        self.send.split_once(' ').unwrap().0.parse().unwrap()
+    }
+
+    fn url(&self) -> http::Uri {
+        self.send.split_once(' ').unwrap().1.parse().unwrap()
+    }
+}
