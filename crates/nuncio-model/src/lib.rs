@@ -2,7 +2,7 @@
 //! endpoints, certificates; and the report that says what became of each resource.
 //!
 //! Nothing here knows where an object came from beyond its [`Origin`] (no resource kind has a
-//! type here) nor how it is encoded (no protobuf). Values are parsed once: a [`value::PathPrefix`]
+//! type here) nor how it is encoded (no protobuf). Values are parsed once: a [`value::PathLiteral`]
 //! or a [`value::HeaderName`] exists only if it is valid, so whoever encodes the model needs no
 //! error paths.
 

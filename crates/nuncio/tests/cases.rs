@@ -4,7 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+#[path = "support/static_config.rs"]
+mod static_config;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,12 +16,16 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use nuncio_api::getambassador;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
+use nuncio_model::value::format_operators;
 use nuncio_sources::{manifest, position};
 use nuncio_translate::{Scope, Settings, Store};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
+use static_config::StaticConfig;
 
 /// Set in the process that only prints the bytes of every case.
 const PRINT: &str = "NUNCIO_CASES_PRINT";
@@ -39,6 +47,14 @@ fn main() -> ExitCode {
     trials.push(Trial::test("envoy_takes_every_case", move || {
         envoy_takes(&all)
     }));
+    trials.push(Trial::test(
+        "envoy_takes_every_operator",
+        envoy_takes_operators,
+    ));
+    trials.push(Trial::test(
+        "every_field_has_a_case",
+        every_field_has_a_case,
+    ));
     trials.push(Trial::test(
         "two_processes_encode_the_same_bytes",
         move || same_bytes(&cases),
@@ -94,25 +110,7 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
-        let settings = Settings {
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
-            strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
-            ..Settings::new(&scope)
-        };
-        let manifest = manifest::parse(&Arc::from("input.yaml"), &input).unwrap();
-        let mut store = Store::new(scope);
-        store.apply(manifest.objects, &[]);
-        let translation = nuncio_translate::translate(&store, &settings);
-        let mut report = translation.report;
-        report.extend(manifest.problems);
-        report.sort();
-        Outcome {
-            snapshot: nuncio_envoy::encode(&translation.gateway),
-            report,
-            store,
-            input,
-        }
+        translate(&input, &variables)
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -145,6 +143,28 @@ impl Case {
             "{differences}\nIf this is what must come of it: NUNCIO_UPDATE_CASES=1 make test"
         )
         .into())
+    }
+}
+
+fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
+    let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
+    let settings = Settings {
+        admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
+        strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+        ..Settings::new(&scope)
+    };
+    let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
+    let mut store = Store::new(scope);
+    store.apply(manifest.objects, &[]);
+    let translation = nuncio_translate::translate(&store, &settings);
+    let mut report = translation.report;
+    report.extend(manifest.problems);
+    report.sort();
+    Outcome {
+        snapshot: nuncio_envoy::encode(&translation.gateway),
+        report,
+        store,
+        input: input.to_owned(),
     }
 }
 
@@ -271,97 +291,103 @@ fn same_bytes(cases: &[Case]) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Envoy itself reads everything that the cases give it, as one static configuration.
+/// Envoy itself reads everything that the cases give it.
 fn envoy_takes(cases: &[Case]) -> Result<(), Failed> {
-    let folder = tempfile::tempdir()?;
-    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
-    let mut secrets = Vec::new();
-    let mut port = 20_000;
+    let mut whole = StaticConfig::default();
     for case in cases {
-        let snapshot = case.run().snapshot;
-        let tag = case.name.replace("::", "-");
-        let json = |t: ResourceType, name: &str| {
-            let resource = &snapshot.of(t)[name];
-            body_to_json(t.type_url(), &resource.body).unwrap()
-        };
-        for name in snapshot.of(ResourceType::Listener).keys() {
-            let mut listener = json(ResourceType::Listener, name);
-            port += 1;
-            listener["name"] = format!("{tag}-{name}").into();
-            listener["address"]["socket_address"]["port_value"] = port.into();
-            inline(
-                &mut listener,
-                &|table| json(ResourceType::RouteConfiguration, table),
-                &tag,
-            );
-            listeners.push(listener);
-        }
-        for name in snapshot.of(ResourceType::Cluster).keys() {
-            let mut cluster = json(ResourceType::Cluster, name);
-            cluster["name"] = format!("{tag}-{name}").into();
-            if let Some(eds) = cluster
-                .as_object_mut()
-                .unwrap()
-                .remove("eds_cluster_config")
-            {
-                let set = eds["service_name"].as_str().unwrap();
-                cluster["type"] = "STATIC".into();
-                cluster["load_assignment"] = json(ResourceType::ClusterLoadAssignment, set);
-            }
-            clusters.push(cluster);
-        }
-        for name in snapshot.of(ResourceType::Secret).keys() {
-            let mut secret = json(ResourceType::Secret, name);
-            secret["name"] = format!("{tag}-{name}").into();
-            secrets.push(secret);
-        }
+        whole.add(&case.name.replace("::", "-"), &case.run().snapshot);
     }
-    let bootstrap = json!({
-        "static_resources": { "listeners": listeners, "clusters": clusters, "secrets": secrets },
-        "layered_runtime": nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
-            node_id: String::new(),
-            node_cluster: String::new(),
-            xds_socket: PathBuf::new(),
-            admin_socket: PathBuf::new(),
-            max_heap_bytes: None,
-            max_downstream_connections: 1,
-        })["layered_runtime"],
-    });
-    let path = folder.path().join("envoy.json");
-    fs::write(&path, bootstrap.to_string())?;
-    let output = Command::new(support::envoy())
-        .args(["--mode", "validate", "-l", "error", "-c"])
-        .arg(&path)
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned().into())
+    Ok(whole.validate()?)
 }
 
-/// Puts route tables and secrets where a static configuration has them.
-fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
-    match value {
-        Value::Object(fields) => {
-            if let Some(rds) = fields.remove("rds") {
-                let name = rds["route_config_name"].as_str().unwrap();
-                fields.insert("route_config".to_owned(), table(name));
-            }
-            if let Some(Value::Array(configs)) =
-                fields.get_mut("tls_certificate_sds_secret_configs")
-            {
-                for config in configs {
-                    let name = config["name"].as_str().unwrap();
-                    *config = json!({ "name": format!("{tag}-{name}") });
-                }
-            }
-            fields
-                .values_mut()
-                .for_each(|value| inline(value, table, tag));
+/// Every operator that may stand in a header's value is one that Envoy has.
+fn envoy_takes_operators() -> Result<(), Failed> {
+    let headers: String = format_operators()
+        .map(|(name, has_argument)| {
+            let argument = match name {
+                _ if !has_argument => "",
+                "COALESCE" => "({\\\"operators\\\": [\\\"HOSTNAME\\\"]})",
+                "COMMON_DURATION" => "(DS_RX_BEG:DS_RX_END:ms)",
+                _ => "(x)",
+            };
+            format!(
+                "    x-{}: {{value: \"%{name}{argument}%\"}}\n",
+                name.to_lowercase()
+            )
+        })
+        .collect();
+    let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
+        + "  add_response_headers:\n"
+        + &headers;
+    let outcome = translate(&input, &BTreeMap::new());
+    if !outcome.report.is_empty() {
+        return Err(format!("{:?}", outcome.report).into());
+    }
+    let mut whole = StaticConfig::default();
+    whole.add("operators", &outcome.snapshot);
+    Ok(whole.validate()?)
+}
+
+/// No field is without a case: neither one that is honoured nor one that is only reported.
+fn every_field_has_a_case() -> Result<(), Failed> {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for case in cases() {
+        let input = fs::read_to_string(case.folder.join("input.yaml"))?;
+        let documents =
+            nuncio_api::yaml::documents(&input).map_err(|error| format!("{error:?}"))?;
+        for document in documents {
+            let kind = document["kind"].as_str().unwrap_or_default().to_owned();
+            names(&document["spec"], used.entry(kind).or_default());
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, table, tag)),
+    }
+    let mut missing = Vec::new();
+    for (kind, schema) in [
+        schema_of::<getambassador::Listener>("Listener"),
+        schema_of::<getambassador::Host>("Host"),
+        schema_of::<getambassador::Mapping>("Mapping"),
+        schema_of::<getambassador::TlsContext>("TLSContext"),
+    ] {
+        let mut fields = BTreeSet::new();
+        properties(&schema, &mut fields);
+        let used = used.entry(kind.to_owned()).or_default();
+        missing.extend(
+            fields
+                .difference(used)
+                .map(|field| format!("{kind}: {field}")),
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("no case has {}", missing.join(", ")).into())
+}
+
+fn schema_of<T: JsonSchema>(kind: &'static str) -> (&'static str, Value) {
+    (kind, schemars::schema_for!(T).to_value())
+}
+
+/// The names of all fields of a schema.
+fn properties(schema: &Value, fields: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(parts) => {
+            if let Some(Value::Object(own)) = parts.get("properties") {
+                fields.extend(own.keys().cloned());
+            }
+            parts.values().for_each(|part| properties(part, fields));
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| properties(part, fields)),
         _ => {}
     }
 }
 
-mod support;
+/// The names of all fields of a value.
+fn names(value: &Value, fields: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(parts) => {
+            fields.extend(parts.keys().cloned());
+            parts.values().for_each(|part| names(part, fields));
+        }
+        Value::Array(parts) => parts.iter().for_each(|part| names(part, fields)),
+        _ => {}
+    }
+}

@@ -27,12 +27,9 @@ const WITH_ARGUMENT: &[&str] = &[
     "RESP",
     "RESPONSE_HEADER",
     "RESPONSE_TRAILER",
-    "ROUTE_METADATA",
     "TRAILER",
     "UPSTREAM_FILTER_STATE",
-    "UPSTREAM_HOST_METADATA",
     "UPSTREAM_METADATA",
-    "VIRTUAL_HOST_METADATA",
 ];
 
 /// Operators that stand alone; some take a format in parentheses too.
@@ -139,6 +136,12 @@ const ALONE: &[&str] = &[
 
 const HELP: &str = "write %% for a percent sign, or one of Envoy's operators, such as \
     %REQ(x-header)% or %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
+
+/// The operators by name, and whether they need an argument.
+pub fn format_operators() -> impl Iterator<Item = (&'static str, bool)> {
+    let with_argument = WITH_ARGUMENT.iter().map(|name| (*name, true));
+    with_argument.chain(ALONE.iter().map(|name| (*name, false)))
+}
 
 impl FormatString {
     pub fn new(text: &str) -> Result<Self, Invalid> {

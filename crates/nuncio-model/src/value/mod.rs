@@ -8,7 +8,7 @@ mod regex;
 mod text;
 
 pub use domain::{Domain, ServerName};
-pub use format::FormatString;
+pub use format::{FormatString, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use regex::Regex;
 pub use text::{HostLiteral, PathLiteral};

@@ -1,0 +1,319 @@
+//! Whatever is written: translation does not panic, what is valid stays in effect, and Envoy takes
+//! what comes of it.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/static_config.rs"]
+mod static_config;
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nuncio_api::getambassador::{Host, Listener, Mapping, TlsContext};
+use nuncio_envoy_api::json::body_to_json;
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use nuncio_sources::manifest;
+use nuncio_translate::{Scope, Settings, Store};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+use static_config::StaticConfig;
+
+/// Sorts before everything random, so that it counts where two claim the same.
+const GOOD: &str = r#"
+apiVersion: getambassador.io/v3alpha1
+kind: Listener
+metadata: {name: "0-good"}
+spec: {port: 1, protocol: HTTPS, securityModel: XFP, hostBinding: {namespace: {from: ALL}}}
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Host
+metadata: {name: "0-good"}
+spec: {hostname: good.example, requestPolicy: {insecure: {action: Route}}}
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Mapping
+metadata: {name: "0-good"}
+spec: {hostname: good.example, prefix: /good/, precedence: 1000, service: 10.0.0.1}
+---
+"#;
+
+/// Texts that are special somewhere.
+const TEXTS: &[&str] = &[
+    "",
+    "*",
+    "**",
+    "*.a.example",
+    "a.*",
+    "a*b",
+    "A.example",
+    "a.example",
+    "a.example:80",
+    ".",
+    "/",
+    "/a",
+    "/a/",
+    "//",
+    "?",
+    "#",
+    "/a?b=c",
+    "[",
+    "(",
+    "a{2,1}",
+    "(?i)a",
+    ".*",
+    "\\",
+    "\\1",
+    "\\9",
+    "%",
+    "%%",
+    "%REQ(a)%",
+    "%REQ(:path)%",
+    "%NOPE%",
+    "a b",
+    "a\nb",
+    "a\0b",
+    "ä",
+    "日本",
+    " ",
+    "-",
+    "x-a",
+    "X-A",
+    ":authority",
+    ":method",
+    ":path",
+    ":x",
+    "host",
+    "Host",
+    "connection",
+    "te",
+    "http://",
+    "https://a",
+    "https://a:0",
+    "a:65536",
+    "a:-1",
+    "a:80:80",
+    "::1",
+    "[::1]",
+    "[::1]:80",
+    "10.0.0.1",
+    "256.0.0.1",
+    "localhost",
+    "a.b",
+    "a.b.c",
+    "GET",
+    "get",
+    "G T",
+    "5xx",
+    "5xx,reset",
+    "1s",
+    "-1s",
+    "0s",
+    "1e99s",
+    "9999999999999s",
+    "high",
+    "default",
+    "true",
+    "websocket",
+    "h2",
+    "http/1.1,h2",
+    "TLSv1.3",
+    "v1.3",
+    "v9",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "NOPE",
+    "X25519",
+    "HTTP",
+    "HTTPS",
+    "TCP",
+    "TLS",
+    "UDP",
+    "PROXY",
+    "XFP",
+    "SECURE",
+    "INSECURE",
+    "Route",
+    "Redirect",
+    "Reject",
+    "ALL",
+    "SELF",
+    "SELECTOR",
+    "round_robin",
+    "maglev",
+    "strict_dns",
+    "logical_dns",
+    "0-good",
+    "good",
+    "301",
+    "86400",
+];
+
+/// Random manifests of the kinds that count; many of them nearly right.
+fn manifests() -> impl Strategy<Value = String> {
+    prop::collection::vec(object(), 1..8).prop_map(|objects| {
+        let documents = objects.iter().map(|object| format!("{object}\n---\n"));
+        documents.collect()
+    })
+}
+
+fn object() -> impl Strategy<Value = Value> {
+    let getambassador = |kind: &'static str, names: Vec<String>, base: Value| {
+        let fields = prop::collection::vec((select(names.clone()), value(names)), 0..4);
+        (fields, select(&["a", "b", "c"][..])).prop_map(move |(fields, name)| {
+            let mut spec = base.clone();
+            for (field, value) in fields {
+                spec[field] = value;
+            }
+            json!({
+                "apiVersion": "getambassador.io/v3alpha1",
+                "kind": kind,
+                "metadata": { "name": name, "labels": { "x-a": "a.b" } },
+                "spec": spec,
+            })
+        })
+    };
+    let core = |kind: &'static str, names: &[&str], base: Value| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        (prop::collection::vec((select(names.clone()), value(names)), 0..3)).prop_map(
+            move |fields| {
+                let mut object = base.clone();
+                object["apiVersion"] = "v1".into();
+                object["kind"] = kind.into();
+                object["metadata"] = json!({ "name": "a" });
+                for (field, value) in fields {
+                    object[field] = value;
+                }
+                object
+            },
+        )
+    };
+    prop_oneof![
+        5 => getambassador("Mapping", fields::<Mapping>(), json!({"hostname": "*", "prefix": "/x/", "service": "a"})),
+        2 => getambassador("Host", fields::<Host>(), json!({"hostname": "a.example"})),
+        2 => getambassador("Listener", fields::<Listener>(), json!({
+            "port": 2, "protocol": "HTTP", "securityModel": "XFP",
+            "hostBinding": {"namespace": {"from": "ALL"}},
+        })),
+        1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
+        1 => core("Service", &["spec", "ports", "clusterIP", "type", "externalName"], json!({"spec": {"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}})),
+        1 => core("Secret", &["data", "type", "tls.crt", "tls.key"], json!({"data": {}})),
+        1 => core("Endpoints", &["subsets", "addresses", "ports"], json!({"subsets": []})),
+    ]
+}
+
+/// Any value, its objects with fields of these names.
+fn value(names: Vec<String>) -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        4 => select(TEXTS).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        2 => (-2i64..100_000).prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<f64>().prop_map(Value::from),
+        1 => "\\PC{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, move |inner| {
+        let key = prop_oneof![
+            3 => select(names.clone()),
+            1 => select(TEXTS).prop_map(str::to_owned),
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key, inner), 0..4)
+                .prop_map(|fields| Value::Object(Map::from_iter(fields))),
+        ]
+    })
+}
+
+/// The names of all fields of a kind.
+fn fields<T: JsonSchema>() -> Vec<String> {
+    fn walk(schema: &Value, names: &mut BTreeSet<String>) {
+        match schema {
+            Value::Object(parts) => {
+                if let Some(Value::Object(properties)) = parts.get("properties") {
+                    names.extend(properties.keys().cloned());
+                }
+                parts.values().for_each(|part| walk(part, names));
+            }
+            Value::Array(parts) => parts.iter().for_each(|part| walk(part, names)),
+            _ => {}
+        }
+    }
+    let mut names = BTreeSet::new();
+    walk(&schemars::schema_for!(T).to_value(), &mut names);
+    names.into_iter().collect()
+}
+
+fn served(text: &str) -> Snapshot {
+    let scope = Scope::default();
+    let settings = Settings::new(&scope);
+    let mut store = Store::new(scope);
+    if let Ok(manifest) = manifest::parse(&Arc::from("x.yaml"), text) {
+        store.apply(manifest.objects, &[]);
+    }
+    nuncio_envoy::encode(&nuncio_translate::translate(&store, &settings).gateway)
+}
+
+/// Whether the good Mapping has its route.
+fn serves_the_good(snapshot: &Snapshot) -> bool {
+    let tables = snapshot.of(ResourceType::RouteConfiguration);
+    tables.get("0-good").is_some_and(|table| {
+        let json = body_to_json(ResourceType::RouteConfiguration.type_url(), &table.body).unwrap();
+        json.to_string().contains("\"/good/\"")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_valid_stays_in_effect(text in manifests()) {
+        let text = [GOOD, &text].concat();
+        prop_assert!(serves_the_good(&served(&text)));
+    }
+
+    #[test]
+    fn any_text_is_survived(text in "\\PC{0,200}") {
+        served(&text);
+    }
+
+    #[test]
+    fn any_yaml_is_survived(text in "[ \\-:,\\[\\]{}&*!|>'\"%@#?\\n\\ta0]{0,80}") {
+        served(&text);
+    }
+}
+
+/// How many random configurations a real Envoy validates, and how many at once.
+const VALIDATED: usize = 600;
+const AT_ONCE: usize = 100;
+
+#[test]
+fn envoy_takes_what_comes_of_it() {
+    let mut runner = TestRunner::new(Config::default());
+    for _ in 0..VALIDATED / AT_ONCE {
+        let texts: Vec<String> = (0..AT_ONCE)
+            .map(|_| manifests().new_tree(&mut runner).unwrap().current())
+            .collect();
+        if validate(&texts).is_ok() {
+            continue;
+        }
+        // Which one it is.
+        for text in &texts {
+            if let Err(error) = validate(std::slice::from_ref(text)) {
+                panic!("{error}\n{text}");
+            }
+        }
+    }
+}
+
+fn validate(texts: &[String]) -> Result<(), String> {
+    let mut whole = StaticConfig::default();
+    for (index, text) in texts.iter().enumerate() {
+        whole.add(&index.to_string(), &served(text));
+    }
+    whole.validate()
+}
