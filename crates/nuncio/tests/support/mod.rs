@@ -142,6 +142,15 @@ impl Gateway {
             .1
     }
 
+    /// Waits until something holds that has no event of its own.
+    pub async fn until(&self, holds: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds().await {
+            assert!(Instant::now() < deadline, "it never holds\n{}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     pub async fn metric(&self, name: &str) -> u64 {
         let (_, text) = self
             .admin_get("/metrics")
