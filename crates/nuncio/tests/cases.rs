@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/static_config.rs"]
 mod static_config;
 mod support;
@@ -23,7 +25,7 @@ use nuncio_model::Report;
 use nuncio_model::value::format_operators;
 use nuncio_sources::{manifest, position};
 use nuncio_translate::{Scope, Settings, Store};
-use schemars::JsonSchema;
+use schema::fields;
 use serde_json::{Map, Value, json};
 use static_config::StaticConfig;
 
@@ -341,14 +343,12 @@ fn every_field_has_a_case() -> Result<(), Failed> {
         }
     }
     let mut missing = Vec::new();
-    for (kind, schema) in [
-        schema_of::<getambassador::Listener>("Listener"),
-        schema_of::<getambassador::Host>("Host"),
-        schema_of::<getambassador::Mapping>("Mapping"),
-        schema_of::<getambassador::TlsContext>("TLSContext"),
+    for (kind, fields) in [
+        ("Listener", fields::<getambassador::Listener>()),
+        ("Host", fields::<getambassador::Host>()),
+        ("Mapping", fields::<getambassador::Mapping>()),
+        ("TLSContext", fields::<getambassador::TlsContext>()),
     ] {
-        let mut fields = BTreeSet::new();
-        properties(&schema, &mut fields);
         let used = used.entry(kind.to_owned()).or_default();
         missing.extend(
             fields
@@ -360,24 +360,6 @@ fn every_field_has_a_case() -> Result<(), Failed> {
         return Ok(());
     }
     Err(format!("no case has {}", missing.join(", ")).into())
-}
-
-fn schema_of<T: JsonSchema>(kind: &'static str) -> (&'static str, Value) {
-    (kind, schemars::schema_for!(T).to_value())
-}
-
-/// The names of all fields of a schema.
-fn properties(schema: &Value, fields: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(parts) => {
-            if let Some(Value::Object(own)) = parts.get("properties") {
-                fields.extend(own.keys().cloned());
-            }
-            parts.values().for_each(|part| properties(part, fields));
-        }
-        Value::Array(parts) => parts.iter().for_each(|part| properties(part, fields)),
-        _ => {}
-    }
 }
 
 /// The names of all fields of a value.

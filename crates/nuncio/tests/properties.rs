@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "support/static_config.rs"]
 mod static_config;
 mod support;
@@ -19,7 +21,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use schemars::JsonSchema;
+use schema::fields;
 use serde_json::{Map, Value, json};
 use static_config::StaticConfig;
 
@@ -161,7 +163,8 @@ fn manifests() -> impl Strategy<Value = String> {
 }
 
 fn object() -> impl Strategy<Value = Value> {
-    let getambassador = |kind: &'static str, names: Vec<String>, base: Value| {
+    let getambassador = |kind: &'static str, names: BTreeSet<String>, base: Value| {
+        let names: Vec<String> = names.into_iter().collect();
         let fields = prop::collection::vec((select(names.clone()), value(names)), 0..4);
         (fields, select(&["a", "b", "c"][..])).prop_map(move |(fields, name)| {
             let mut spec = base.clone();
@@ -227,25 +230,6 @@ fn value(names: Vec<String>) -> impl Strategy<Value = Value> {
                 .prop_map(|fields| Value::Object(Map::from_iter(fields))),
         ]
     })
-}
-
-/// The names of all fields of a kind.
-fn fields<T: JsonSchema>() -> Vec<String> {
-    fn walk(schema: &Value, names: &mut BTreeSet<String>) {
-        match schema {
-            Value::Object(parts) => {
-                if let Some(Value::Object(properties)) = parts.get("properties") {
-                    names.extend(properties.keys().cloned());
-                }
-                parts.values().for_each(|part| walk(part, names));
-            }
-            Value::Array(parts) => parts.iter().for_each(|part| walk(part, names)),
-            _ => {}
-        }
-    }
-    let mut names = BTreeSet::new();
-    walk(&schemars::schema_for!(T).to_value(), &mut names);
-    names.into_iter().collect()
 }
 
 fn served(text: &str) -> Snapshot {

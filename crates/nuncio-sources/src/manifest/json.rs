@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use nuncio_api::yaml::SyntaxError;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-
-use super::SyntaxError;
 
 /// The documents of a JSON text without the `null` ones.
 pub(crate) fn documents(text: &str) -> Result<Vec<Value>, SyntaxError> {
