@@ -154,6 +154,8 @@ impl Gauges {
         let mut text = String::new();
         encode(&mut text, &lock(&self.registry))
             .expect("invariant: writing to a string does not fail");
+        // Envoy's metrics follow.
+        text.truncate(text.trim_end_matches("# EOF\n").len());
         text
     }
 }

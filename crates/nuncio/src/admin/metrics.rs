@@ -1,8 +1,14 @@
 //! `/metrics`: Envoy's and nuncio's own.
 
+use std::future;
+
+use axum::body::Body;
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::header;
+use http_body_util::BodyExt;
 use nuncio_envoy_api::resource::ResourceType;
 use nuncio_model::Severity;
 
@@ -11,23 +17,20 @@ use crate::gauges::{SeverityLabel, StateLabels, TypeLabel};
 use crate::overview;
 use crate::supervisor;
 
-/// Envoy's part is empty when Envoy does not answer.
+/// Envoy's part is missing when Envoy does not answer. It is passed on as it comes: of 10,000
+/// clusters it is tens of megabytes.
 pub(super) async fn metrics(Extract(admin): Extract<Admin>) -> Response {
-    let envoy = match admin.envoy_admin.get("/stats/prometheus").await {
-        Ok((status, body)) if status.is_success() => body,
-        _ => bytes::Bytes::new(),
-    };
     read(&admin);
-    let mut text = String::from_utf8_lossy(&envoy).into_owned();
-    text.push_str(&admin.gauges.text());
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
-        .into_response()
+    let own = admin.gauges.text();
+    let body = match admin.envoy_admin.stream("/stats/prometheus").await {
+        Ok(response) if response.status().is_success() => {
+            let own = stream::once(future::ready(Ok(Bytes::from(own))));
+            Body::from_stream(own.chain(response.into_body().into_data_stream()))
+        }
+        _ => Body::from(own),
+    };
+    let text = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, text)], body).into_response()
 }
 
 /// Sets the metrics that are readings of this moment.

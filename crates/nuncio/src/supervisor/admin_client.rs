@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
@@ -73,6 +74,19 @@ impl AdminClient {
         method: Method,
         path: &str,
     ) -> Result<(StatusCode, Bytes), AdminError> {
+        let response = self.send(method, path).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// `GET` of an answer that may be large: its body is still to come.
+    pub async fn stream(&self, path: &str) -> Result<Response<Incoming>, AdminError> {
+        tokio::time::timeout(self.timeout, self.send(Method::GET, path))
+            .await
+            .unwrap_or(Err(AdminError::Timeout(self.timeout)))
+    }
+
+    async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, AdminError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -88,19 +102,8 @@ impl AdminClient {
                 })?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let exchange = async {
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            Ok((status, response.into_body().collect().await?.to_bytes()))
-        };
-        // The connection moves only while it is polled, and ends with the exchange.
-        let mut exchange = std::pin::pin!(exchange);
-        tokio::select! {
-            answer = &mut exchange => answer,
-            ended = connection => {
-                ended?;
-                exchange.await
-            }
-        }
+        // It ends with the exchange; what goes wrong shows there.
+        tokio::spawn(connection);
+        Ok(sender.send_request(request).await?)
     }
 }
