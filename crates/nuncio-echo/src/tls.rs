@@ -10,14 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 
+use crate::certs::Pair;
+
 /// What a server shows, with HTTP/2 and HTTP/1.1 in ALPN.
 pub(crate) fn server_config(cert_pem: &str, key_pem: &str) -> io::Result<ServerConfig> {
-    let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
-    let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(format!("the certificate is not PEM: {error}")))?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-        .map_err(|error| invalid(format!("the key is not PEM: {error}")))?;
+    let (chain, key) = read_pair(cert_pem, key_pem)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
@@ -26,17 +23,41 @@ pub(crate) fn server_config(cert_pem: &str, key_pem: &str) -> io::Result<ServerC
     Ok(config)
 }
 
+fn invalid(error: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+fn read_pair(
+    cert_pem: &str,
+    key_pem: &str,
+) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid(format!("the certificate is not PEM: {error}")))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|error| invalid(format!("the key is not PEM: {error}")))?;
+    Ok((chain, key))
+}
+
 /// What a test client does: it takes every certificate, and the test looks at which it got.
-pub(crate) fn client_config(alpn: &[&str]) -> Arc<ClientConfig> {
+pub(crate) fn client_config(alpn: &[&str], own: Option<&Pair>) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(default_provider());
-    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("invariant: ring has the default protocol versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TakeEvery(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(TakeEvery(provider)));
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some(pair) => {
+            let (chain, key) = read_pair(&pair.cert_pem, &pair.key_pem)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| invalid(error.to_string()))?
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Arc::new(config)
+    Ok(Arc::new(config))
 }
 
 #[derive(Debug)]

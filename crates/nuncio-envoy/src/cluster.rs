@@ -5,22 +5,21 @@ use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::cluster::v3 as cds;
 use nuncio_envoy_api::envoy::config::core::v3 as core;
-use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::envoy::extensions::upstreams::http::v3 as http;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::cluster::{
-    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, UpstreamProtocol, UpstreamTls,
+    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, UpstreamProtocol,
 };
 use nuncio_model::route::Priority;
 
 use crate::endpoints::{address, assignment};
 use crate::proto::{ads, duration, named_address, uint32};
-use crate::resource;
+use crate::{resource, tls};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// Encodes a cluster. An EDS cluster's resource says which assignment it waits for.
+/// Encodes a cluster. The resource says which assignment and which secrets it waits for.
 pub fn cluster(cluster: &Cluster) -> Resource {
     let mut message = cds::Cluster {
         name: cluster.name.to_string(),
@@ -31,7 +30,7 @@ pub fn cluster(cluster: &Cluster) -> Resource {
             .to_owned(),
         connect_timeout: duration(cluster.connect_timeout),
         circuit_breakers: circuit_breakers(&cluster.circuit_breakers),
-        transport_socket: cluster.tls.as_ref().map(transport_socket),
+        transport_socket: cluster.tls.as_ref().map(tls::upstream),
         typed_extension_protocol_options: BTreeMap::from([(
             HTTP_PROTOCOL_OPTIONS.to_owned(),
             pack(&protocol_options(cluster)),
@@ -39,11 +38,14 @@ pub fn cluster(cluster: &Cluster) -> Resource {
         ..Default::default()
     };
     let assignment = discovery(&mut message, &cluster.discovery);
+    let assignment = assignment.map(|name| (ResourceType::ClusterLoadAssignment, name));
+    let secrets = cluster
+        .tls
+        .iter()
+        .flat_map(|tls| tls.certificate.iter().chain(&tls.validation))
+        .map(|name| (ResourceType::Secret, Arc::clone(name)));
     Resource {
-        requires: assignment
-            .map(|name| (ResourceType::ClusterLoadAssignment, name))
-            .into_iter()
-            .collect(),
+        requires: assignment.into_iter().chain(secrets).collect(),
         ..resource(&message)
     }
 }
@@ -144,22 +146,5 @@ pub(crate) fn routing_priority(priority: Priority) -> core::RoutingPriority {
     match priority {
         Priority::Default => core::RoutingPriority::Default,
         Priority::High => core::RoutingPriority::High,
-    }
-}
-
-fn transport_socket(tls: &UpstreamTls) -> core::TransportSocket {
-    let context = tls::UpstreamTlsContext {
-        common_tls_context: Some(tls::CommonTlsContext {
-            alpn_protocols: tls.alpn.iter().map(ToString::to_string).collect(),
-            ..Default::default()
-        }),
-        sni: tls.sni.as_deref().unwrap_or_default().to_owned(),
-        ..Default::default()
-    };
-    core::TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack(
-            &context,
-        ))),
     }
 }

@@ -13,6 +13,7 @@ mod proto;
 mod route;
 mod secret;
 mod table;
+mod tls;
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
         let resource = cluster_load_assignment(each);
         insert(ResourceType::ClusterLoadAssignment, name, resource);
     }
-    for (name, each) in &gateway.certificates {
+    for (name, each) in &gateway.secrets {
         insert(ResourceType::Secret, name, secret(each));
     }
     for (name, each) in &gateway.listeners {

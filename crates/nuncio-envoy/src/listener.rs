@@ -15,16 +15,13 @@ use nuncio_envoy_api::envoy::extensions::access_loggers::filters::cel::v3 as cel
 use nuncio_envoy_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use nuncio_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
-use nuncio_model::listener::{
-    DownstreamTls, FilterChain, HttpConnectionManager, Listener, ListenerFilter,
-};
+use nuncio_model::listener::{FilterChain, HttpConnectionManager, Listener, ListenerFilter};
 
 use crate::filter;
 use crate::proto::{ads, bool_value, duration, socket_address, uint32};
-use crate::resource;
+use crate::{resource, tls};
 
 /// Emissary's text format (Module `envoy_log_format`).
 const ACCESS_LOG_FORMAT: &str = "ACCESS [%START_TIME%] \
@@ -72,7 +69,7 @@ pub fn listener(listener: &Listener) -> Resource {
     }
 }
 
-/// Each once: chains share tables and certificates.
+/// Each once: chains share tables and secrets.
 fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
     let tables = listener
         .filter_chains
@@ -82,7 +79,9 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
         .filter_chains
         .iter()
         .filter_map(|chain| chain.tls.as_ref())
-        .map(|tls| (ResourceType::Secret, &tls.certificate));
+        .map(|tls| &tls.termination)
+        .flat_map(|tls| std::iter::once(&tls.certificate).chain(&tls.clients.validation))
+        .map(|name| (ResourceType::Secret, name));
     certificates
         .chain(tables)
         .map(|(resource_type, name)| (resource_type, Arc::clone(name)))
@@ -135,29 +134,12 @@ fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
                 &http_connection_manager(&chain.http, &listener.stat_prefix),
             ))),
         }],
-        transport_socket: chain.tls.as_ref().map(transport_socket),
+        transport_socket: chain
+            .tls
+            .as_ref()
+            .map(|tls| tls::downstream(&tls.termination)),
         transport_socket_connect_timeout: chain.tls.as_ref().and(duration(HANDSHAKE_TIMEOUT)),
         ..Default::default()
-    }
-}
-
-fn transport_socket(tls: &DownstreamTls) -> core::TransportSocket {
-    let context = tls::DownstreamTlsContext {
-        common_tls_context: Some(tls::CommonTlsContext {
-            alpn_protocols: tls.alpn.iter().map(ToString::to_string).collect(),
-            tls_certificate_sds_secret_configs: vec![tls::SdsSecretConfig {
-                name: tls.certificate.to_string(),
-                sds_config: Some(ads()),
-            }],
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    core::TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(core::transport_socket::ConfigType::TypedConfig(pack(
-            &context,
-        ))),
     }
 }
 

@@ -1,30 +1,43 @@
-//! SDS: [`Certificate`] → `Secret`.
+//! SDS: [`Secret`] → `envoy.extensions.transport_sockets.tls.v3.Secret`.
 
 use bytes::Bytes;
 use nuncio_envoy_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::resource::Resource;
-use nuncio_model::cluster::Certificate;
+use nuncio_model::tls::{Pem, Secret, SecretKind};
 
 use crate::resource;
 
-/// Encodes a certificate chain and its key.
-pub fn secret(certificate: &Certificate) -> Resource {
+/// Encodes a certificate, or what verifies those of others.
+pub fn secret(secret: &Secret) -> Resource {
+    let kind = match &secret.kind {
+        SecretKind::Certificate { chain, key } => {
+            tls::secret::Type::TlsCertificate(tls::TlsCertificate {
+                certificate_chain: Some(source(chain)),
+                private_key: Some(source(key)),
+                ..Default::default()
+            })
+        }
+        SecretKind::Validation(validation) => {
+            tls::secret::Type::ValidationContext(tls::CertificateValidationContext {
+                trusted_ca: Some(source(&validation.trusted_ca)),
+                crl: validation.crl.as_ref().map(source),
+                ..Default::default()
+            })
+        }
+    };
     resource(&tls::Secret {
-        name: certificate.name.to_string(),
-        r#type: Some(tls::secret::Type::TlsCertificate(tls::TlsCertificate {
-            certificate_chain: inline(&certificate.chain_pem),
-            private_key: inline(&certificate.key_pem),
-            ..Default::default()
-        })),
+        name: secret.name.to_string(),
+        r#type: Some(kind),
     })
 }
 
-fn inline(text: &str) -> Option<DataSource> {
-    Some(DataSource {
-        specifier: Some(Specifier::InlineBytes(Bytes::copy_from_slice(
-            text.as_bytes(),
-        ))),
+fn source(pem: &Pem) -> DataSource {
+    DataSource {
+        specifier: Some(match pem {
+            Pem::Inline(text) => Specifier::InlineBytes(Bytes::copy_from_slice(text.as_bytes())),
+            Pem::File(path) => Specifier::Filename(path.to_string()),
+        }),
         ..Default::default()
-    })
+    }
 }

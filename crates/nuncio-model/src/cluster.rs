@@ -1,4 +1,4 @@
-//! Clusters, their endpoints, and certificates.
+//! Clusters and their endpoints.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::report::Origin;
 use crate::route::Priority;
+use crate::tls::Origination;
 
 /// Upstreams that requests go to (`config.cluster.v3.Cluster`).
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -21,7 +22,7 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     pub circuit_breakers: Vec<CircuitBreaker>,
     pub protocol: UpstreamProtocol,
-    pub tls: Option<UpstreamTls>,
+    pub tls: Option<Origination>,
     /// Of an upstream connection without requests; `None` is Envoy's hour.
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
@@ -79,13 +80,6 @@ pub enum UpstreamProtocol {
     Http2,
 }
 
-/// Origination of TLS (`UpstreamTlsContext`). Without a certificate authority nothing is verified.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct UpstreamTls {
-    pub sni: Option<Arc<str>>,
-    pub alpn: Vec<Arc<str>>,
-}
-
 /// `config.cluster.v3.CircuitBreakers.Thresholds`; `None` is Envoy's default.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct CircuitBreaker {
@@ -94,25 +88,4 @@ pub struct CircuitBreaker {
     pub max_pending_requests: Option<u32>,
     pub max_requests: Option<u32>,
     pub max_retries: Option<u32>,
-}
-
-/// A certificate chain and its key, both PEM, known to belong together.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct Certificate {
-    pub name: Arc<str>,
-    pub origin: Origin,
-    #[serde(skip)]
-    pub chain_pem: Arc<str>,
-    #[serde(skip)]
-    pub key_pem: Arc<str>,
-}
-
-impl std::fmt::Debug for Certificate {
-    /// Never shows the key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Certificate")
-            .field("name", &self.name)
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
-    }
 }

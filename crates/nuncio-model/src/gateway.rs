@@ -3,9 +3,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::cluster::{Certificate, Cluster, EndpointSet};
+use crate::cluster::{Cluster, EndpointSet};
 use crate::listener::Listener;
 use crate::route::RouteTable;
+use crate::tls::Secret;
 
 /// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
 /// key; every name that an entry refers to is there.
@@ -15,5 +16,5 @@ pub struct Gateway {
     pub route_tables: BTreeMap<Arc<str>, RouteTable>,
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
-    pub certificates: BTreeMap<Arc<str>, Certificate>,
+    pub secrets: BTreeMap<Arc<str>, Secret>,
 }

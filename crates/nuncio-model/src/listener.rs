@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::report::Origin;
+use crate::tls::Termination;
 use crate::value::{Domain, ServerName};
 
 /// A port that Envoy listens on (`config.listener.v3.Listener`).
@@ -39,15 +40,12 @@ pub struct FilterChain {
     pub http: HttpConnectionManager,
 }
 
-/// Termination of TLS (`DownstreamTlsContext`).
+/// TLS for one server name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct DownstreamTls {
     /// Connections that name this server; `None` is every other TLS connection.
     pub server_name: Option<ServerName>,
-    /// Name of a [`crate::Gateway::certificates`] entry.
-    pub certificate: Arc<str>,
-    /// Protocols offered in ALPN, in order of preference.
-    pub alpn: Vec<Arc<str>>,
+    pub termination: Termination,
 }
 
 /// The HTTP connection manager of a chain.

@@ -13,8 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use nuncio_api::core::Secret;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use nuncio_model::value::Invalid;
@@ -85,6 +85,58 @@ pub fn certificate(secret: &Secret) -> Result<Pair, Invalid> {
         valid_until: SystemTime::UNIX_EPOCH
             + Duration::from_secs(u64::try_from(valid_until).unwrap_or_default()),
     })
+}
+
+/// Where certificates of authorities stand in a Secret.
+const AUTHORITY_KEYS: [&str; 4] = ["tls.crt", "root-cert.pem", "cert-chain.pem", "ca.crt"];
+
+/// Where a list of revoked certificates stands.
+const REVOCATION_KEY: &str = "crl.pem";
+
+/// The certificates of authorities in a Secret, in PEM.
+pub fn authority(secret: &Secret) -> Result<Arc<str>, Invalid> {
+    let name = AUTHORITY_KEYS
+        .into_iter()
+        .find(|name| has(secret, name))
+        .unwrap_or(AUTHORITY_KEYS[0]);
+    let pem = text(secret, name)?;
+    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unreadable(name, "a certificate of an authority", &error))?;
+    for (index, der) in certificates.iter().enumerate() {
+        parse(name, index, der)?;
+    }
+    if certificates.is_empty() {
+        return Err(Invalid::new(
+            format!("{name} holds no certificate"),
+            "put the certificates of the authorities there in PEM",
+        ));
+    }
+    Ok(pem.into())
+}
+
+/// The list of revoked certificates in a Secret, in PEM.
+pub fn revocations(secret: &Secret) -> Result<Arc<str>, Invalid> {
+    let pem = text(secret, REVOCATION_KEY)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| unreadable(REVOCATION_KEY, "a revocation list", &error))?;
+    let readable = |list: &CertificateRevocationListDer<'_>| {
+        CertificateRevocationList::from_der(list).is_ok_and(|(rest, _)| rest.is_empty())
+    };
+    if lists.is_empty() || !lists.iter().all(readable) {
+        return Err(Invalid::new(
+            format!("{REVOCATION_KEY} is not a certificate revocation list"),
+            "put there what `openssl ca -gencrl` writes",
+        ));
+    }
+    Ok(pem.into())
+}
+
+/// Whether the Secret of an authority itself asks that clients show a certificate, as Emissary
+/// lets it.
+pub fn requires_certificates(secret: &Secret) -> bool {
+    text(secret, "cert_required").is_ok_and(|value| value.trim() == "true")
 }
 
 /// Envoy refuses a chain for any certificate in it.

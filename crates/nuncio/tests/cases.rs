@@ -22,7 +22,7 @@ use nuncio_api::getambassador;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
-use nuncio_model::value::format_operators;
+use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, position};
 use nuncio_translate::{Scope, Settings, Store};
 use schema::fields;
@@ -52,6 +52,10 @@ fn main() -> ExitCode {
     trials.push(Trial::test(
         "envoy_takes_every_operator",
         envoy_takes_operators,
+    ));
+    trials.push(Trial::test(
+        "envoy_takes_every_tls_parameter",
+        envoy_takes_tls_parameters,
     ));
     trials.push(Trial::test(
         "every_field_has_a_case",
@@ -327,6 +331,23 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     }
     let mut whole = StaticConfig::default();
     whole.add("operators", &outcome.snapshot);
+    Ok(whole.validate()?)
+}
+
+/// So is every cipher suite and every curve.
+fn envoy_takes_tls_parameters() -> Result<(), Failed> {
+    let input = fs::read_to_string(root().join("listener/https/input.yaml"))?;
+    let suites = CipherSuites::known().join(", ");
+    let curves = Curve::known().join(", ");
+    let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
+    let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
+    let outcome = translate(&input, &BTreeMap::new());
+    let mut whole = StaticConfig::default();
+    whole.add("parameters", &outcome.snapshot);
+    let json = envoy(&outcome.snapshot, false).to_string();
+    if !json.contains("cipher_suites") || !json.contains("ecdh_curves") {
+        return Err(format!("they are not used: {:?}", outcome.report).into());
+    }
     Ok(whole.validate()?)
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use libtest_mimic::{Arguments, Failed, Trial};
-use nuncio_echo::certs::{self, Pair};
+use nuncio_echo::certs::{self, Authority, Pair};
 use nuncio_echo::client::{Client, Protocol, Target, WebSocket};
 use nuncio_echo::{Echo, Running};
 use serde::Deserialize;
@@ -75,6 +75,10 @@ struct Case {
     /// Secrets with a self-signed certificate for these names.
     #[serde(default)]
     secrets: BTreeMap<String, Vec<String>>,
+    /// Authorities by name: a Secret with the certificate and the list of what is revoked, and one
+    /// for each certificate that it issues.
+    #[serde(default)]
+    authorities: BTreeMap<String, AuthoritySpec>,
     /// `$http` and `$https` are ports.
     manifests: String,
     requests: Vec<Step>,
@@ -92,6 +96,14 @@ struct Upstream {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AuthoritySpec {
+    issues: Vec<String>,
+    #[serde(default)]
+    revokes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Step {
     /// A method and a URL; the port of the URL is `$http` or `$https` by its scheme.
     send: String,
@@ -101,6 +113,8 @@ struct Step {
     sni: Option<String>,
     /// The authority, when it is not the URL's.
     host: Option<String>,
+    /// The Secret whose certificate the client shows.
+    certificate: Option<String>,
     /// The client that a PROXY protocol header names.
     proxied_for: Option<IpAddr>,
     #[serde(default)]
@@ -233,6 +247,24 @@ impl Case {
             manifests.push_str(&secret(name, &pair));
             pairs.insert(name.clone(), pair);
         }
+        for (name, spec) in &self.authorities {
+            let authority = Authority::new(name);
+            let mut revoked = Vec::new();
+            for (serial, issued) in (1..).zip(&spec.issues) {
+                let pair = authority.issue(serial, &[issued.as_str()]);
+                manifests.push_str(&secret(issued, &pair));
+                pairs.insert(issued.clone(), pair);
+                if spec.revokes.contains(issued) {
+                    revoked.push(serial);
+                }
+            }
+            manifests.push_str(&secret(name, authority.pair()));
+            let list = STANDARD.encode(authority.revoke(&revoked));
+            manifests.push_str(&format!(
+                "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-revoked}}\n\
+                 data: {{crl.pem: {list}}}\n"
+            ));
+        }
         let variables: Vec<(&str, &str)> = self
             .variables
             .iter()
@@ -325,6 +357,8 @@ impl Scene {
             Target::cleartext(address)
         };
         target.proxied_for = step.proxied_for;
+        let certificate = step.certificate.as_ref();
+        target.certificate = certificate.map(|name| self.pairs[name].clone());
         let protocol = match step.via {
             Via::Http1 => Protocol::Http1,
             Via::Http2 | Via::Grpc => Protocol::Http2,

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::certs::Pair;
+
 pub use self::grpc::GrpcAnswer;
 pub use self::http::{Answer, Client, Protocol};
 pub use self::load::{Load, LoadReport, RequestSpec};
@@ -27,6 +29,8 @@ pub struct Target {
     pub tls: Option<String>,
     /// Who to be, by a PROXY protocol header.
     pub proxied_for: Option<IpAddr>,
+    /// The certificate to show.
+    pub certificate: Option<Pair>,
 }
 
 impl Target {
@@ -35,6 +39,7 @@ impl Target {
             address,
             tls: None,
             proxied_for: None,
+            certificate: None,
         }
     }
 
@@ -43,6 +48,7 @@ impl Target {
             address,
             tls: Some(server_name.into()),
             proxied_for: None,
+            certificate: None,
         }
     }
 
@@ -50,6 +56,13 @@ impl Target {
     #[must_use]
     pub fn proxied_for(mut self, client: IpAddr) -> Self {
         self.proxied_for = Some(client);
+        self
+    }
+
+    /// Shows a certificate when it is asked for one.
+    #[must_use]
+    pub fn with_certificate(mut self, pair: Pair) -> Self {
+        self.certificate = Some(pair);
         self
     }
 
@@ -69,7 +82,8 @@ impl Target {
         };
         let name = ServerName::try_from(name.clone())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let connector = TlsConnector::from(crate::tls::client_config(alpn));
+        let connector =
+            TlsConnector::from(crate::tls::client_config(alpn, self.certificate.as_ref())?);
         let stream = connector.connect(name, stream).await?;
         let session = stream.get_ref().1;
         let certificate = session

@@ -6,12 +6,14 @@ mod format;
 mod header;
 mod regex;
 mod text;
+mod tls;
 
 pub use domain::{Domain, ServerName};
 pub use format::{FormatString, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use regex::Regex;
 pub use text::{HostLiteral, PathLiteral};
+pub use tls::{CipherSuites, Curve};
 
 /// Why a value was refused: what is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,15 +13,11 @@ use nuncio_model::{Origin, ResourceId};
 use super::Context;
 use super::cluster::{ClusterSpec, Clusters};
 use super::group::{self, Group};
-use super::module::Module;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) fn groups(
-    context: &mut Context<'_>,
-    clusters: &mut Clusters,
-    module: &Module,
-) -> Vec<Group> {
+pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<Group> {
+    let module = context.module;
     let routes = [
         (
             "internal_liveness_probe_mapping",

@@ -9,15 +9,18 @@ use std::time::Duration;
 use nuncio_api::getambassador::{Mapping, TlsContext};
 use nuncio_model::cluster::{
     CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet,
-    UpstreamProtocol, UpstreamTls,
+    UpstreamProtocol,
 };
 use nuncio_model::route::Priority;
+use nuncio_model::tls::Origination;
 use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
-use super::mapping::{Mistake, milliseconds, priority, unsigned};
+use super::mapping::{milliseconds, priority, unsigned};
+use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
+use super::tls::TlsSettings;
 use super::unsupported;
 use crate::resolve::{Resolved, resolve};
 use crate::store::Object;
@@ -78,7 +81,14 @@ impl ClusterSpec {
         }
 
         let tls_context = tls_context(context, object);
-        let tls = upstream_tls(&name.scheme, tls_context);
+        let tls = match tls_context {
+            Some(found) => {
+                let at = found.namespace();
+                let settings = TlsSettings::of_context(context, found, "spec.tls", at);
+                Some(settings.origination(context)?)
+            }
+            None => (name.scheme == Scheme::Https).then(Origination::default),
+        };
         let port = name.port.unwrap_or(if tls.is_some() { 443 } else { 80 });
         let (discovery, endpoints) = discovery(context, object, &name.host, port);
         let circuit_breakers = circuit_breakers(spec)?;
@@ -228,7 +238,7 @@ fn tls_context<'s>(
     let at = object.origin().field("spec.tls");
     match found {
         Some(found) => {
-            unsupported::upstream_tls_context(&mut context.report, &at, found);
+            unsupported::upstream_tls_context(&mut context.report, found);
             if object
                 .spec
                 .service
@@ -259,16 +269,6 @@ fn tls_context<'s>(
             .help("TLS is used only if service begins with https://; define the TLSContext"),
     }
     found.map(AsRef::as_ref)
-}
-
-fn upstream_tls(scheme: &Scheme, context: Option<&Object<TlsContext>>) -> Option<UpstreamTls> {
-    match context {
-        Some(context) => Some(UpstreamTls {
-            sni: context.spec.sni.as_deref().map(Into::into),
-            alpn: super::host::alpn(context.spec.alpn_protocols.as_deref()),
-        }),
-        None => (*scheme == Scheme::Https).then(UpstreamTls::default),
-    }
 }
 
 fn discovery(

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_api::getambassador::{
-    self, Host as HostSpec, HostTls, InsecureAction, LabelSelector, TlsContext,
+    self, Host as HostSpec, InsecureAction, LabelSelector, TlsContext,
 };
-use nuncio_model::cluster::Certificate;
-use nuncio_model::value::{Domain, Invalid, ServerName};
+use nuncio_model::listener::DownstreamTls;
+use nuncio_model::tls::Termination;
+use nuncio_model::value::{Domain, ServerName};
 use nuncio_model::{Origin, Reason, ResourceId};
 
 use super::Context;
 use super::association::{given, unknown_operator};
+use super::mistake::Mistake;
+use super::tls::{self, TlsSettings};
 use super::unsupported;
-use crate::certificate::{self, Pair};
 use crate::store::{Object, Store};
 
 /// The Secret that the made-up Host terminates TLS with, where it exists.
@@ -28,18 +30,8 @@ pub(super) struct Host {
     pub(super) origin: Origin,
     pub(super) hostname: Domain,
     pub(super) selector: Option<LabelSelector>,
-    pub(super) tls: Option<Termination>,
+    pub(super) tls: Option<DownstreamTls>,
     pub(super) insecure: InsecureAction,
-}
-
-/// How a Host terminates TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Termination {
-    /// `None` for every name.
-    pub(super) server_name: Option<ServerName>,
-    /// Name of a certificate of the gateway.
-    pub(super) certificate: Arc<str>,
-    pub(super) alpn: Vec<Arc<str>>,
 }
 
 /// All Hosts in effect, by hostname, equal ones in the order of their keys.
@@ -57,15 +49,10 @@ pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
             unsupported::host(&mut context.report, object);
             match read(context, object) {
                 Ok(host) => Some(host),
-                Err(mistake) => {
-                    context
-                        .report
-                        .error(
-                            &object.origin().field(mistake.field),
-                            mistake.reason,
-                            format!("the Host is not in effect: {}", mistake.what.message),
-                        )
-                        .help(mistake.what.help);
+                Err(mut mistake) => {
+                    mistake.what.message =
+                        format!("the Host is not in effect: {}", mistake.what.message);
+                    mistake.report(&mut context.report, &object.origin());
                     None
                 }
             }
@@ -75,79 +62,27 @@ pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
     hosts
 }
 
-struct Mistake {
-    field: String,
-    reason: Reason,
-    what: Invalid,
-}
-
-impl Mistake {
-    fn new(
-        field: &str,
-        reason: Reason,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Self {
-        Self {
-            field: field.to_owned(),
-            reason,
-            what: Invalid::new(message, help),
-        }
-    }
-}
-
 fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mistake> {
     let spec = &object.spec;
-    let invalid = |field: &'static str| {
-        move |what| Mistake {
-            field: field.to_owned(),
-            reason: Reason::InvalidValue,
-            what,
-        }
-    };
     let hostname = Domain::new(
         spec.hostname
             .as_deref()
             .filter(|h| !h.is_empty())
             .unwrap_or("*"),
     )
-    .map_err(invalid("spec.hostname"))?;
+    .map_err(Mistake::at("spec.hostname"))?;
     let (field, selector) = match given(spec.mapping_selector.as_ref()) {
         Some(selector) => ("mappingSelector", Some(selector)),
         None => ("selector", given(spec.selector.as_ref())),
     };
     if let Some((index, operator)) = selector.and_then(unknown_operator) {
         return Err(Mistake::new(
-            &format!("spec.{field}.matchExpressions[{index}].operator"),
-            Reason::InvalidValue,
+            format!("spec.{field}.matchExpressions[{index}].operator"),
             format!("\"{operator}\" is not an operator"),
             "write In, NotIn, Exists or DoesNotExist",
         ));
     }
-    let tls = match spec
-        .tls_secret
-        .as_ref()
-        .filter(|secret| !secret.name.is_empty())
-    {
-        None => None,
-        Some(secret) => {
-            let namespace = secret.namespace.as_deref().unwrap_or(object.namespace());
-            let server_name = ServerName::of(&hostname).map_err(invalid("spec.hostname"))?;
-            let (name, pair) =
-                load(context.store, namespace, &secret.name).map_err(|(reason, what)| Mistake {
-                    field: "spec.tlsSecret".to_owned(),
-                    reason,
-                    what,
-                })?;
-            let alpn = settings(context, object, namespace, &secret.name)?;
-            let certificate = keep(context, name, pair);
-            Some(Termination {
-                server_name,
-                certificate,
-                alpn,
-            })
-        }
-    };
+    let tls = termination(context, object, &hostname)?;
     let insecure = spec
         .request_policy
         .as_ref()
@@ -166,61 +101,81 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
     })
 }
 
-/// The certificate of a Secret, and the name under which the gateway keeps it.
-fn load(
-    store: &Store,
-    namespace: &str,
-    name: &str,
-) -> Result<((String, Origin), Pair), (Reason, Invalid)> {
-    let Some(secret) = store.secrets.get(namespace, name) else {
-        return Err((
-            Reason::RefNotFound,
-            Invalid::new(
-                format!("there is no Secret {name} in namespace {namespace}"),
-                "create it with tls.crt and tls.key, or name one that exists",
-            ),
-        ));
-    };
-    let pair = certificate::certificate(&secret.spec).map_err(|what| {
-        let what = Invalid::new(
-            format!("Secret {namespace}/{name}: {}", what.message),
-            what.help,
-        );
-        (Reason::RefInvalid, what)
-    })?;
-    Ok(((format!("{namespace}/{name}"), secret.origin()), pair))
-}
-
-fn keep(context: &mut Context<'_>, (name, origin): (String, Origin), pair: Pair) -> Arc<str> {
-    let name: Arc<str> = name.into();
-    context
-        .gateway
-        .certificates
-        .entry(Arc::clone(&name))
-        .or_insert_with(|| Certificate {
-            name: Arc::clone(&name),
-            origin,
-            chain_pem: pair.chain_pem,
-            key_pem: pair.key_pem,
-        });
-    name
-}
-
-/// What a Host's `tls` or its TLSContext adds to the Secret: the ALPN protocols. Settings that
-/// verify clients are not honoured yet; a Host with them fails closed.
-fn settings(
+/// How a Host terminates TLS: with the certificate of its `tlsSecret`, or else of its TLSContext
+/// (which Emissary does not look at), and the settings of `tls` or of a TLSContext.
+fn termination(
     context: &mut Context<'_>,
     object: &Object<HostSpec>,
-    namespace: &str,
-    secret: &str,
-) -> Result<Vec<Arc<str>>, Mistake> {
+    hostname: &Domain,
+) -> Result<Option<DownstreamTls>, Mistake> {
+    let spec = &object.spec;
+    let secret = spec.tls_secret.as_ref().filter(|s| !s.name.is_empty());
+    let found = tls_context(context, object, secret.is_some())?;
+    let settings = match (&spec.tls, found) {
+        (Some(tls), _) => Some(TlsSettings::of_host(object, tls, object.namespace())),
+        (None, Some((field, found))) => {
+            unsupported::downstream_tls_context(&mut context.report, found);
+            let settings = TlsSettings::of_context(context, found, field, found.namespace());
+            hosts_match(context, object, field, found);
+            Some(settings)
+        }
+        (None, None) => None,
+    };
+    let own = settings
+        .as_ref()
+        .filter(|settings| settings.has_certificate());
+    if secret.is_none() && own.is_none() {
+        return Ok(None);
+    }
+    let server_name = ServerName::of(hostname).map_err(Mistake::at("spec.hostname"))?;
+    let certificate = match secret {
+        Some(secret) => {
+            let namespace = secret.namespace.as_deref().unwrap_or(object.namespace());
+            if let Some((field, found)) = found {
+                same_secret(context, found, field, (namespace, &secret.name))?;
+            }
+            tls::keep_certificate(context, namespace, &secret.name).map_err(|(reason, what)| {
+                Mistake {
+                    field: "spec.tlsSecret".to_owned(),
+                    reason,
+                    what,
+                }
+            })?
+        }
+        None => {
+            let certificate = own.map(|own| own.certificate(context)).transpose()?;
+            let Some(certificate) = certificate.flatten() else {
+                return Ok(None);
+            };
+            certificate
+        }
+    };
+    let termination = match settings {
+        Some(settings) => settings.termination(context, certificate)?,
+        None => Termination {
+            certificate,
+            ..Termination::default()
+        },
+    };
+    Ok(Some(DownstreamTls {
+        server_name,
+        termination,
+    }))
+}
+
+/// The TLSContext that a Host names, or that is named after it, with the field to blame.
+fn tls_context<'s>(
+    context: &Context<'s>,
+    object: &Object<HostSpec>,
+    has_secret: bool,
+) -> Result<Option<(&'static str, &'s Object<TlsContext>)>, Mistake> {
     let spec = &object.spec;
     let named = spec
         .tls_context
         .as_ref()
         .filter(|named| !named.name.is_empty());
     if named.is_some() && spec.tls.is_some() {
-        return Err(Mistake::new(
+        return Err(Mistake::because(
             "spec.tls",
             Reason::Conflict,
             format!(
@@ -230,75 +185,72 @@ fn settings(
             "remove tls or tlsContext",
         ));
     }
-    if let Some(tls) = &spec.tls {
-        verifies_clients("spec.tls", verification_of_host(tls))?;
-        return Ok(alpn(tls.alpn_protocols.as_deref()));
-    }
     let store = context.store;
-    let implicit = format!("{}-context", object.name());
-    let (field, found) = match named {
-        Some(named) => {
-            let found = find_tls_context(store, object.namespace(), &named.name);
-            let found = found.ok_or_else(|| {
-                Mistake::new(
-                    "spec.tlsContext.name",
-                    Reason::RefNotFound,
-                    format!("Specified TLSContext does not exist: {}", named.name),
-                    "define it, or remove tlsContext",
-                )
-            })?;
-            ("spec.tlsContext", found)
-        }
-        None => match find_tls_context(store, object.namespace(), &implicit) {
-            Some(found) => ("spec.tlsSecret", found),
-            None => return Ok(Vec::new()),
-        },
-    };
-    unsupported::downstream_tls_context(&mut context.report, found);
-    verifies_clients(field, verification_of_context(&found.spec))?;
-    same_secret(store, found, field, namespace, secret)?;
-    let hosts = found.spec.hosts.as_deref().unwrap_or_default();
-    let hostname = spec.hostname.as_deref().unwrap_or("*");
-    if !hosts.is_empty() && !hosts.iter().any(|h| h == hostname || h == object.name()) {
-        context
-            .report
-            .warning(
-                &object.origin().field(field),
-                Reason::Conflict,
-                format!(
-                    "Hosts mismatch between Host {} (accepted hosts: ['{hostname}', '{}']) and \
-                     TLSContext {} (hosts: {hosts:?}); it is used all the same",
-                    object.name(),
-                    object.name(),
-                    found.name()
-                ),
+    if let Some(named) = named {
+        let found = find_tls_context(store, object.namespace(), &named.name);
+        let found = found.ok_or_else(|| {
+            Mistake::because(
+                "spec.tlsContext.name",
+                Reason::RefNotFound,
+                format!("Specified TLSContext does not exist: {}", named.name),
+                "define it, or remove tlsContext",
             )
-            .help("add the hostname to the TLSContext's hosts, or remove its hosts");
+        })?;
+        return Ok(Some(("spec.tlsContext", found)));
     }
-    Ok(alpn(found.spec.alpn_protocols.as_deref()))
+    if !has_secret || spec.tls.is_some() {
+        return Ok(None);
+    }
+    let implicit = format!("{}-context", object.name());
+    let found = find_tls_context(store, object.namespace(), &implicit);
+    Ok(found.map(|found| ("spec.tlsSecret", found.as_ref())))
 }
 
-/// A TLSContext with a Secret of its own must mean the same certificate.
+/// `hosts` of a TLSContext pairs it with Hosts; a Host that names it uses it all the same.
+fn hosts_match(
+    context: &mut Context<'_>,
+    object: &Object<HostSpec>,
+    field: &str,
+    found: &Object<TlsContext>,
+) {
+    let hosts = found.spec.hosts.as_deref().unwrap_or_default();
+    let hostname = object.spec.hostname.as_deref().unwrap_or("*");
+    if hosts.is_empty() || hosts.iter().any(|h| h == hostname || h == object.name()) {
+        return;
+    }
+    context
+        .report
+        .warning(
+            &object.origin().field(field),
+            Reason::Conflict,
+            format!(
+                "Hosts mismatch between Host {} (accepted hosts: ['{hostname}', '{}']) and \
+                 TLSContext {} (hosts: {hosts:?}); it is used all the same",
+                object.name(),
+                object.name(),
+                found.name()
+            ),
+        )
+        .help("add the hostname to the TLSContext's hosts, or remove its hosts");
+}
+
+/// A TLSContext with a Secret of its own must mean the same certificate. Its Secret is looked for
+/// where the Host's is.
 fn same_secret(
-    store: &Store,
+    context: &Context<'_>,
     found: &Object<TlsContext>,
     field: &str,
-    namespace: &str,
-    secret: &str,
+    (namespace, secret): (&str, &str),
 ) -> Result<(), Mistake> {
     let Some(theirs) = found.spec.secret.as_deref() else {
         return Ok(());
     };
-    let (name, of) = match theirs.rsplit_once('.') {
-        Some((name, of)) if found.spec.secret_namespacing != Some(false) => (name, of),
-        _ => (theirs, namespace),
-    };
-    let ours = load(store, namespace, secret).ok().map(|(_, pair)| pair);
-    let other = load(store, of, name).ok().map(|(_, pair)| pair);
-    if ours == other {
+    let settings = TlsSettings::of_context(context, found, field, namespace);
+    let other = settings.secret_name(theirs);
+    if tls::same_certificate(context.store, (namespace, secret), other) {
         return Ok(());
     }
-    Err(Mistake::new(
+    Err(Mistake::because(
         field,
         Reason::Conflict,
         format!(
@@ -308,36 +260,6 @@ fn same_secret(
         ),
         "remove the TLSContext's secret",
     ))
-}
-
-fn verification_of_host(tls: &HostTls) -> [(&'static str, bool); 4] {
-    [
-        ("ca_secret", tls.ca_secret.is_some()),
-        ("cacert_chain_file", tls.cacert_chain_file.is_some()),
-        ("crl_secret", tls.crl_secret.is_some()),
-        ("cert_required", tls.cert_required == Some(true)),
-    ]
-}
-
-fn verification_of_context(context: &TlsContext) -> [(&'static str, bool); 4] {
-    [
-        ("ca_secret", context.ca_secret.is_some()),
-        ("cacert_chain_file", context.cacert_chain_file.is_some()),
-        ("crl_secret", context.crl_secret.is_some()),
-        ("cert_required", context.cert_required == Some(true)),
-    ]
-}
-
-fn verifies_clients(field: &str, fields: [(&str, bool); 4]) -> Result<(), Mistake> {
-    match fields.into_iter().find(|(_, is_set)| *is_set) {
-        None => Ok(()),
-        Some((name, _)) => Err(Mistake::new(
-            field,
-            Reason::NotSupported,
-            format!("nuncio does not verify client certificates yet ({name})"),
-            "it is not served rather than served to everybody; remove the field to do that",
-        )),
-    }
 }
 
 /// A TLSContext by name, of a namespace first, then of any. Emissary knows only names, and gives a
@@ -355,16 +277,6 @@ pub(super) fn find_tls_context<'s>(
     })
 }
 
-/// A list in one string, as Envoy splits it too.
-pub(super) fn alpn(text: Option<&str>) -> Vec<Arc<str>> {
-    text.unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|protocol| !protocol.is_empty())
-        .map(Into::into)
-        .collect()
-}
-
 /// Without any Host every name is served: in cleartext, or with TLS where a certificate is there.
 fn default_host(context: &mut Context<'_>) -> Host {
     let namespace = context.settings.namespace.clone();
@@ -374,14 +286,14 @@ fn default_host(context: &mut Context<'_>) -> Host {
         namespace.as_str(),
         "default-host",
     )));
-    let store = context.store;
-    let tls = load(store, &namespace, FALLBACK_SECRET)
-        .ok()
-        .map(|(name, pair)| Termination {
-            server_name: None,
-            certificate: keep(context, name, pair),
-            alpn: Vec::new(),
-        });
+    let certificate = tls::keep_certificate(context, &namespace, FALLBACK_SECRET).ok();
+    let tls = certificate.map(|certificate| DownstreamTls {
+        server_name: None,
+        termination: Termination {
+            certificate,
+            ..Termination::default()
+        },
+    });
     if tls.is_none() {
         context
             .report

@@ -7,13 +7,12 @@ use nuncio_api::getambassador::{
     self, InsecureAction, Listener as ListenerSpec, NamespaceFrom, Protocol, ProtocolLayer,
     SecurityModel,
 };
-use nuncio_model::listener::{
-    DownstreamTls, FilterChain, HttpConnectionManager, Listener, ListenerFilter,
-};
+use nuncio_model::listener::{FilterChain, HttpConnectionManager, Listener, ListenerFilter};
 use nuncio_model::route::{
     Action, HeaderMatch, PathMatch, Redirect, RedirectPath, RedirectScheme, RedirectStatus, Route,
     RouteTable, StringMatch, VirtualHost,
 };
+use nuncio_model::tls::Termination;
 use nuncio_model::value::{Domain, MatchHeaderName};
 use nuncio_model::{Origin, Reason, ResourceId};
 
@@ -424,20 +423,23 @@ impl Build<'_> {
         let mut by_name = BTreeMap::new();
         for Bound { host, .. } in bound {
             let Some(tls) = &host.tls else { continue };
-            let chain = DownstreamTls {
-                server_name: tls.server_name.clone(),
-                certificate: Arc::clone(&tls.certificate),
-                alpn: tls.alpn.clone(),
-            };
             let first = by_name
                 .entry(tls.server_name.clone())
-                .or_insert_with(|| (chain.clone(), *host, Vec::new()));
-            let content = |name: &Arc<str>| {
-                let certificate = context.gateway.certificates.get(name);
-                certificate.map(|c| (Arc::clone(&c.chain_pem), Arc::clone(&c.key_pem)))
+                .or_insert_with(|| (tls.clone(), *host, Vec::new()));
+            let secrets = &context.gateway.secrets;
+            let content = |name: &Arc<str>| secrets.get(name).map(|secret| &secret.kind);
+            let alike = |one: &Termination, other: &Termination| {
+                let validation = |tls: &Termination| {
+                    let name = tls.clients.validation.clone();
+                    name.map(|name| content(&name).cloned())
+                };
+                content(&one.certificate) == content(&other.certificate)
+                    && validation(one) == validation(other)
+                    && one.clients.required == other.clients.required
+                    && one.alpn == other.alpn
+                    && one.parameters == other.parameters
             };
-            let same = first.0.alpn == chain.alpn
-                && content(&first.0.certificate) == content(&chain.certificate);
+            let same = alike(&first.0.termination, &tls.termination);
             if same {
                 first.2.push(host.hostname.clone());
             } else if reported

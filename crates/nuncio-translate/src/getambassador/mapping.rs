@@ -10,12 +10,13 @@ use nuncio_model::route::{
     QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
 };
 use nuncio_model::value::{
-    FormatString, HeaderName, HostLiteral, Invalid, MatchHeaderName, PathLiteral, Regex,
+    FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
 };
 use nuncio_model::{Origin, Reason};
 
 use super::Context;
 use super::cluster::ClusterSpec;
+use super::mistake::Mistake;
 use super::redirect;
 use super::unsupported;
 use crate::store::Object;
@@ -88,27 +89,6 @@ pub(super) struct RouteTarget {
     pub(super) priority: Priority,
 }
 
-/// A mistake at a field; the Mapping is left out.
-pub(super) struct Mistake {
-    pub(super) field: String,
-    pub(super) reason: Reason,
-    pub(super) what: Invalid,
-}
-
-impl Mistake {
-    pub(super) fn at(field: impl Into<String>) -> impl FnOnce(Invalid) -> Self {
-        move |what| Self {
-            field: field.into(),
-            reason: Reason::InvalidValue,
-            what,
-        }
-    }
-
-    pub(super) fn new(field: &str, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::at(field)(Invalid::new(message, help))
-    }
-}
-
 /// Reads a Mapping; `None` when it is left out, which the report then says.
 pub(super) fn parse<'a>(
     context: &mut Context<'_>,
@@ -118,14 +98,7 @@ pub(super) fn parse<'a>(
     match Parser::new(context, object).parse() {
         Ok(parsed) => Some(parsed),
         Err(mistake) => {
-            context
-                .report
-                .error(
-                    &object.origin().field(mistake.field),
-                    mistake.reason,
-                    mistake.what.message,
-                )
-                .help(mistake.what.help);
+            mistake.report(&mut context.report, &object.origin());
             None
         }
     }

@@ -16,10 +16,12 @@ mod group;
 mod host;
 mod listener;
 mod mapping;
+mod mistake;
 mod module;
 mod order;
 mod redirect;
 mod service;
+mod tls;
 mod unsupported;
 
 use nuncio_model::{Gateway, Report};
@@ -35,6 +37,7 @@ pub(crate) struct Context<'a> {
     settings: &'a Settings,
     report: Report,
     gateway: Gateway,
+    module: module::Module,
 }
 
 /// Translates everything that a store has of getambassador.io.
@@ -44,11 +47,12 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         settings,
         report: Report::default(),
         gateway: Gateway::default(),
+        module: module::Module::default(),
     };
-    let module = module::read(&mut context);
+    context.module = module::read(&mut context);
     let mut clusters = cluster::Clusters::default();
     let mut groups = group::groups(&mut context, &mut clusters);
-    groups.extend(builtin::groups(&mut context, &mut clusters, &module));
+    groups.extend(builtin::groups(&mut context, &mut clusters));
     order::sort(&mut groups);
     let hosts = host::hosts(&mut context);
     listener::listeners(&mut context, &hosts, &groups);

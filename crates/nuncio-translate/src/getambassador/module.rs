@@ -13,14 +13,23 @@ pub(super) struct Module {
     pub(super) liveness_probe: bool,
     pub(super) readiness_probe: bool,
     pub(super) diagnostics: bool,
+    /// Whether dots in the names of a TLSContext's Secrets separate a namespace.
+    pub(super) tls_secret_namespacing: bool,
+}
+
+impl Default for Module {
+    fn default() -> Self {
+        Self {
+            liveness_probe: true,
+            readiness_probe: true,
+            diagnostics: true,
+            tls_secret_namespacing: true,
+        }
+    }
 }
 
 pub(super) fn read(context: &mut Context<'_>) -> Module {
-    let mut module = Module {
-        liveness_probe: true,
-        readiness_probe: true,
-        diagnostics: true,
-    };
+    let mut module = Module::default();
     let mut found = false;
     for object in context.store.modules.by_rkey() {
         let origin = object.origin();

@@ -5,7 +5,7 @@ use nuncio_model::route::{Redirect, RedirectPath, RedirectScheme, RedirectStatus
 use nuncio_model::value::{HostLiteral, PathLiteral, Regex};
 use nuncio_model::{Reason, Report};
 
-use super::mapping::Mistake;
+use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
 use crate::store::Object;
 

@@ -1,6 +1,6 @@
 //! Fields that have no effect yet, or none at all: each is an entry, never silence.
 
-use nuncio_api::getambassador::{Host, HostTls, Mapping, TlsContext};
+use nuncio_api::getambassador::{Host, Mapping, TlsContext};
 use nuncio_model::{Origin, Reason, Report};
 
 use crate::store::Object;
@@ -139,13 +139,18 @@ pub(super) fn host(report: &mut Report, object: &Object<Host>) {
         spec.tls.is_some() && spec.tls_secret.is_none(),
         "TLS is terminated only with tlsSecret",
     );
-    fields.never(
-        "tlsContext",
-        spec.tls_context.is_some() && spec.tls_secret.is_none(),
-        "TLS is terminated only with tlsSecret",
-    );
-    if let Some(tls) = spec.tls.as_ref().filter(|_| spec.tls_secret.is_some()) {
-        termination(&mut fields, "tls.", &TlsSettings::of_host(tls));
+    if let Some(tls) = &spec.tls {
+        fields.never(
+            "tls.cert_chain_file",
+            tls.cert_chain_file.is_some() || tls.private_key_file.is_some(),
+            "TLS is terminated with the certificate of tlsSecret",
+        );
+        termination(
+            &mut fields,
+            "tls.",
+            tls.redirect_cleartext_from.is_some(),
+            tls.sni.is_some(),
+        );
     }
 }
 
@@ -155,93 +160,37 @@ pub(super) fn downstream_tls_context(report: &mut Report, context: &Object<TlsCo
         report,
         origin: context.origin(),
     };
-    termination(&mut fields, "", &TlsSettings::of_context(&context.spec));
+    let spec = &context.spec;
+    termination(
+        &mut fields,
+        "",
+        spec.redirect_cleartext_from.is_some(),
+        spec.sni.is_some(),
+    );
 }
 
 /// A TLSContext that a Mapping originates with.
-pub(super) fn upstream_tls_context(report: &mut Report, at: &Origin, context: &Object<TlsContext>) {
-    let spec = &context.spec;
-    let name = context.name();
-    let mut not_yet = |field: &str, is_set: bool, consequence: &str| {
-        if is_set {
-            report
-                .warning(
-                    at,
-                    Reason::NotSupported,
-                    format!(
-                        "nuncio does not honour {field} of TLSContext {name} yet: {consequence}"
-                    ),
-                )
-                .help("the rest of the TLSContext is in effect");
-        }
+pub(super) fn upstream_tls_context(report: &mut Report, context: &Object<TlsContext>) {
+    let mut fields = Fields {
+        report,
+        origin: context.origin(),
     };
-    let client =
-        spec.secret.is_some() || spec.cert_chain_file.is_some() || spec.private_key_file.is_some();
-    not_yet("the certificate", client, "none is shown to the upstream");
-    let ca =
-        spec.ca_secret.is_some() || spec.cacert_chain_file.is_some() || spec.crl_secret.is_some();
-    not_yet(
-        "ca_secret",
-        ca,
-        "the upstream's certificate is NOT verified",
-    );
-    let versions = spec.min_tls_version.is_some() || spec.max_tls_version.is_some();
-    not_yet("the TLS versions", versions, "Envoy's hold");
-    let ciphers = spec.cipher_suites.is_some() || spec.ecdh_curves.is_some();
-    not_yet("the cipher suites and curves", ciphers, "Envoy's hold");
-}
-
-struct TlsSettings<'a> {
-    versions: bool,
-    ciphers: bool,
-    curves: bool,
-    redirect: bool,
-    sni: Option<&'a str>,
-}
-
-impl<'a> TlsSettings<'a> {
-    fn of_host(tls: &'a HostTls) -> Self {
-        Self {
-            versions: tls.min_tls_version.is_some() || tls.max_tls_version.is_some(),
-            ciphers: tls.cipher_suites.is_some(),
-            curves: tls.ecdh_curves.is_some(),
-            redirect: tls.redirect_cleartext_from.is_some(),
-            sni: tls.sni.as_deref(),
-        }
-    }
-
-    fn of_context(context: &'a TlsContext) -> Self {
-        Self {
-            versions: context.min_tls_version.is_some() || context.max_tls_version.is_some(),
-            ciphers: context.cipher_suites.is_some(),
-            curves: context.ecdh_curves.is_some(),
-            redirect: context.redirect_cleartext_from.is_some(),
-            sni: context.sni.as_deref(),
-        }
-    }
-}
-
-fn termination(fields: &mut Fields<'_>, prefix: &str, tls: &TlsSettings<'_>) {
-    let name = |field: &str| format!("{prefix}{field}");
-    fields.not_yet(
-        &name("min_tls_version"),
-        tls.versions,
-        "Envoy's TLS versions hold",
-    );
-    fields.not_yet(
-        &name("cipher_suites"),
-        tls.ciphers,
-        "Envoy's cipher suites hold",
-    );
-    fields.not_yet(&name("ecdh_curves"), tls.curves, "Envoy's curves hold");
     fields.never(
-        &name("redirect_cleartext_from"),
-        tls.redirect,
+        "cert_required",
+        context.spec.cert_required.is_some(),
+        "an upstream always shows a certificate",
+    );
+}
+
+fn termination(fields: &mut Fields<'_>, prefix: &str, redirect: bool, sni: bool) {
+    fields.never(
+        &format!("{prefix}redirect_cleartext_from"),
+        redirect,
         "write requestPolicy.insecure.action: Redirect in the Host",
     );
     fields.never(
-        &name("sni"),
-        tls.sni.is_some(),
+        &format!("{prefix}sni"),
+        sni,
         "it is for originating TLS, the hostname for terminating it",
     );
 }

@@ -51,7 +51,7 @@ fn answer(admin: &Admin) -> Value {
     let errors = errors(&served, &report);
     let status = env_status(
         errors.len(),
-        served.gateway.certificates.len(),
+        served.gateway.secrets.len(),
         served.routes.len(),
     );
     json!({

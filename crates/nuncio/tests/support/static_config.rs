@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use nuncio_echo::certs::self_signed;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ impl StaticConfig {
         for name in snapshot.of(ResourceType::Secret).keys() {
             let mut secret = json(ResourceType::Secret, name);
             secret["name"] = format!("{tag}-{name}").into();
+            with_files(&mut secret);
             self.secrets.push(secret);
         }
     }
@@ -102,11 +104,31 @@ fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
                     *config = json!({ "name": format!("{tag}-{name}") });
                 }
             }
+            if let Some(config) = fields.get_mut("validation_context_sds_secret_config") {
+                let name = config["name"].as_str().unwrap();
+                *config = json!({ "name": format!("{tag}-{name}") });
+            }
             fields
                 .values_mut()
                 .for_each(|value| inline(value, table, tag));
         }
         Value::Array(items) => items.iter_mut().for_each(|value| inline(value, table, tag)),
         _ => {}
+    }
+}
+
+/// Puts certificates where the configuration names files, which are not there.
+fn with_files(secret: &mut Value) {
+    let pair = self_signed(&["a.example"]);
+    for (path, pem) in [
+        ("/tls_certificate/certificate_chain", &pair.cert_pem),
+        ("/tls_certificate/private_key", &pair.key_pem),
+        ("/validation_context/trusted_ca", &pair.cert_pem),
+    ] {
+        if let Some(source) = secret.pointer_mut(path)
+            && source.get("filename").is_some()
+        {
+            *source = json!({ "inline_string": pem });
+        }
     }
 }

@@ -1,0 +1,98 @@
+//! TLS: certificates, what verifies the other side's, and the parameters of a handshake.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::report::Origin;
+use crate::value::{CipherSuites, Curve};
+
+/// What becomes a Secret of Envoy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Secret {
+    pub name: Arc<str>,
+    pub origin: Origin,
+    pub kind: SecretKind,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum SecretKind {
+    /// A certificate chain and the key that belongs to it.
+    Certificate { chain: Pem, key: Pem },
+    /// What the other side's certificate must come from.
+    Validation(Validation),
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Validation {
+    pub trusted_ca: Pem,
+    /// Certificates that are not taken any more. Envoy then wants a list of every authority.
+    pub crl: Option<Pem>,
+}
+
+/// PEM, here or in a file that Envoy reads.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub enum Pem {
+    Inline(#[serde(skip)] Arc<str>),
+    File(Arc<str>),
+}
+
+impl fmt::Debug for Pem {
+    /// Never shows a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// Termination of TLS (`DownstreamTlsContext`), without the name that it is for.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
+pub struct Termination {
+    /// Name of a [`crate::Gateway::secrets`] entry.
+    pub certificate: Arc<str>,
+    pub clients: ClientCertificates,
+    /// Protocols offered in ALPN, in order of preference.
+    pub alpn: Vec<Arc<str>>,
+    pub parameters: Parameters,
+}
+
+/// What a client must show of itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
+pub struct ClientCertificates {
+    /// Name of a [`crate::Gateway::secrets`] entry that a certificate must come from.
+    pub validation: Option<Arc<str>>,
+    /// Without a certificate there is no connection.
+    pub required: bool,
+}
+
+/// Origination of TLS (`UpstreamTlsContext`). Without `validation` nothing is verified.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Origination {
+    pub sni: Option<Arc<str>>,
+    /// Names of [`crate::Gateway::secrets`] entries.
+    pub certificate: Option<Arc<str>>,
+    pub validation: Option<Arc<str>>,
+    pub alpn: Vec<Arc<str>>,
+    pub parameters: Parameters,
+}
+
+/// `TlsParameters`; what is absent is Envoy's choice.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]
+pub struct Parameters {
+    pub min_version: Option<Version>,
+    pub max_version: Option<Version>,
+    /// Of TLS 1.2 and below.
+    pub cipher_suites: Vec<CipherSuites>,
+    pub curves: Vec<Curve>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub enum Version {
+    V1_0,
+    V1_1,
+    V1_2,
+    V1_3,
+}

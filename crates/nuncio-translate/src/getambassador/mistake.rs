@@ -1,0 +1,47 @@
+//! A mistake at a field, because of which a resource is left out.
+
+use nuncio_model::value::Invalid;
+use nuncio_model::{Origin, Reason, Report};
+
+pub(super) struct Mistake {
+    pub(super) field: String,
+    pub(super) reason: Reason,
+    pub(super) what: Invalid,
+}
+
+impl Mistake {
+    pub(super) fn at(field: impl Into<String>) -> impl FnOnce(Invalid) -> Self {
+        move |what| Self {
+            field: field.into(),
+            reason: Reason::InvalidValue,
+            what,
+        }
+    }
+
+    pub(super) fn new(
+        field: impl Into<String>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self::because(field, Reason::InvalidValue, message, help)
+    }
+
+    pub(super) fn because(
+        field: impl Into<String>,
+        reason: Reason,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            reason,
+            what: Invalid::new(message, help),
+        }
+    }
+
+    pub(super) fn report(self, report: &mut Report, origin: &Origin) {
+        report
+            .error(&origin.field(self.field), self.reason, self.what.message)
+            .help(self.what.help);
+    }
+}
