@@ -6,6 +6,8 @@
 mod host;
 mod listener;
 mod mapping;
+mod resolver;
+mod tcpmapping;
 mod tlscontext;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub use mapping::{
     AddedHeader, CircuitBreaker, Cors, KeepAlive, LoadBalancer, LoadBalancerCookie, Mapping,
     RegexRewrite, RetryPolicy,
 };
+pub use resolver::KubernetesResolver;
+pub use tcpmapping::TcpMapping;
 pub use tlscontext::TlsContext;
 
 /// The API group.
@@ -50,4 +54,12 @@ pub struct LabelSelectorRequirement {
 #[serde(default)]
 pub struct LocalRef {
     pub name: String,
+}
+
+/// A whole number, which some fields also take as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum NumberOrString {
+    Number(i64),
+    String(String),
 }

@@ -55,7 +55,7 @@ impl ClusterSpec {
         let service = spec.service.as_deref().unwrap_or_default();
         let name = ServiceName::parse(service, (!own).then(|| object.namespace()))
             .map_err(Mistake::at("spec.service"))?;
-        let at = origin.field("spec.service");
+        let at = object.at("spec.service");
         if name.extra {
             context
                 .report
@@ -235,7 +235,7 @@ fn tls_context<'s>(
     let name = object.spec.tls.as_deref().filter(|name| !name.is_empty())?;
     let store = context.store;
     let found = super::host::find_tls_context(store, object.namespace(), name);
-    let at = object.origin().field("spec.tls");
+    let at = object.at("spec.tls");
     match found {
         Some(found) => {
             unsupported::upstream_tls_context(&mut context.report, found);
@@ -277,7 +277,7 @@ fn discovery(
     host: &str,
     port: u16,
 ) -> (Discovery, Option<EndpointSet>) {
-    let at = object.origin().field("spec.service");
+    let at = object.at("spec.service");
     match resolve(context.store, object.namespace(), host, port) {
         Resolved::Address(address) => (Discovery::Static(vec![Endpoint { address, port }]), None),
         Resolved::Service {
@@ -338,7 +338,7 @@ fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u1
             context
                 .report
                 .warning(
-                    &object.origin().field("spec.dns_type"),
+                    &object.at("spec.dns_type"),
                     Reason::InvalidValue,
                     format!("\"{other}\" is not a DNS type; strict_dns is used"),
                 )

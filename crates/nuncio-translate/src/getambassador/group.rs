@@ -192,7 +192,7 @@ impl<'a> Building<'a> {
                 context
                     .report
                     .error(
-                        &parsed.object.origin().field(format!("spec.{field}")),
+                        &parsed.object.at(format!("spec.{field}")),
                         Reason::Conflict,
                         format!(
                             "cannot accept new mapping {name} with mismatched {field}: {value} != \
@@ -403,7 +403,7 @@ fn shares(context: &mut Context<'_>, members: &mut Vec<Parsed<'_>>) -> Vec<Share
         let Some(weight) = parsed.weight else {
             return true;
         };
-        let at = parsed.object.origin().field("spec.weight");
+        let at = parsed.object.at("spec.weight");
         let name = parsed.object.name();
         let message = if weight > 100 {
             format!("Mapping {name} has invalid weight {weight}")

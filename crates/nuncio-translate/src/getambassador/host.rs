@@ -52,7 +52,7 @@ pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
                 Err(mut mistake) => {
                     mistake.what.message =
                         format!("the Host is not in effect: {}", mistake.what.message);
-                    mistake.report(&mut context.report, &object.origin());
+                    mistake.report(&mut context.report, object);
                     None
                 }
             }
@@ -221,7 +221,7 @@ fn hosts_match(
     context
         .report
         .warning(
-            &object.origin().field(field),
+            &object.at(field),
             Reason::Conflict,
             format!(
                 "Hosts mismatch between Host {} (accepted hosts: ['{hostname}', '{}']) and \
@@ -314,7 +314,7 @@ fn default_host(context: &mut Context<'_>) -> Host {
             context
                 .report
                 .error(
-                    &ignored.origin().field("spec.hosts"),
+                    &ignored.at("spec.hosts"),
                     Reason::NotBound,
                     "No Hosts defined, but TLSContexts exist that terminate TLS. The TLSContexts \
                      are being ignored.",

@@ -43,7 +43,7 @@ pub(super) fn listeners(context: &mut Context<'_>, hosts: &[Host], groups: &[Gro
             context
                 .report
                 .error(
-                    &object.origin().field("spec.port"),
+                    &object.at("spec.port"),
                     Reason::Conflict,
                     format!(
                         "Duplicate listener {} on tcp://{address}:{port}; keeping definition from \
@@ -138,12 +138,11 @@ struct Stack {
 fn stack(context: &mut Context<'_>, object: &Object<ListenerSpec>) -> Option<Stack> {
     use ProtocolLayer::{Http, Proxy, Tcp, Tls, Udp};
     let spec = &object.spec;
-    let origin = object.origin();
     if spec.port == 0 {
         context
             .report
             .error(
-                &origin.field("spec.port"),
+                &object.at("spec.port"),
                 Reason::InvalidValue,
                 "0 is not a port to listen on",
             )
@@ -154,7 +153,7 @@ fn stack(context: &mut Context<'_>, object: &Object<ListenerSpec>) -> Option<Sta
         context
             .report
             .warning(
-                &origin.field("spec.protocol"),
+                &object.at("spec.protocol"),
                 Reason::Conflict,
                 "protocol and protocolStack may not both be specified; using protocolStack and \
                  ignoring protocol",
@@ -176,7 +175,7 @@ fn stack(context: &mut Context<'_>, object: &Object<ListenerSpec>) -> Option<Sta
             context
                 .report
                 .error(
-                    &origin.field("spec.protocol"),
+                    &object.at("spec.protocol"),
                     Reason::MissingField,
                     "one of protocol and protocolStack must be specified",
                 )
@@ -184,7 +183,7 @@ fn stack(context: &mut Context<'_>, object: &Object<ListenerSpec>) -> Option<Sta
             return None;
         }
     };
-    let at = origin.field(if spec.protocol_stack.is_some() {
+    let at = object.at(if spec.protocol_stack.is_some() {
         "spec.protocolStack"
     } else {
         "spec.protocol"
@@ -249,11 +248,10 @@ impl Build<'_> {
         hosts: &'h [Host],
         reported: &mut Reported,
     ) -> Option<Vec<Bound<'h>>> {
-        let origin = self.object.origin();
         let mut refuse = |field: &str, reason, message: &str, help: &str| {
             context
                 .report
-                .error(&origin.field(field), reason, message)
+                .error(&self.object.at(field), reason, message)
                 .help(help);
         };
         let Some(binding) = &self.object.spec.host_binding else {

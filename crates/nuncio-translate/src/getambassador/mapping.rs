@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_api::getambassador::{AddedHeader, Cors as CorsSpec, Mapping};
+use nuncio_model::Reason;
 use nuncio_model::route::{
     Cors, HeaderAddition, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, PathRewrite, Priority,
     QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
@@ -12,7 +13,6 @@ use nuncio_model::route::{
 use nuncio_model::value::{
     FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
 };
-use nuncio_model::{Origin, Reason};
 
 use super::Context;
 use super::cluster::ClusterSpec;
@@ -98,7 +98,7 @@ pub(super) fn parse<'a>(
     match Parser::new(context, object).parse() {
         Ok(parsed) => Some(parsed),
         Err(mistake) => {
-            mistake.report(&mut context.report, &object.origin());
+            mistake.report(&mut context.report, object);
             None
         }
     }
@@ -107,16 +107,11 @@ pub(super) fn parse<'a>(
 struct Parser<'a, 'c, 's> {
     context: &'c mut Context<'s>,
     object: &'a Object<Mapping>,
-    origin: Origin,
 }
 
 impl<'a, 'c, 's> Parser<'a, 'c, 's> {
     fn new(context: &'c mut Context<'s>, object: &'a Object<Mapping>) -> Self {
-        Self {
-            context,
-            object,
-            origin: object.origin(),
-        }
+        Self { context, object }
     }
 
     fn parse(mut self) -> Result<Parsed<'a>, Mistake> {
@@ -387,7 +382,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         for (index, upgrade) in spec.allow_upgrade.iter().flatten().enumerate() {
             if upgrade.trim().is_empty() {
                 return Err(Mistake::new(
-                    &format!("spec.allow_upgrade[{index}]"),
+                    format!("spec.allow_upgrade[{index}]"),
                     "an upgrade must not be empty",
                     "write the name of a protocol, such as websocket",
                 ));
@@ -406,14 +401,14 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
     fn warn(&mut self, field: &str, reason: Reason, message: &str, help: &str) {
         self.context
             .report
-            .warning(&self.origin.field(field), reason, message)
+            .warning(&self.object.at(field), reason, message)
             .help(help);
     }
 
     fn notice(&mut self, field: &str, message: &str, help: &str) {
         self.context
             .report
-            .notice(&self.origin.field(field), Reason::NoEffect, message)
+            .notice(&self.object.at(field), Reason::NoEffect, message)
             .help(help);
     }
 }

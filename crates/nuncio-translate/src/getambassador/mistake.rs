@@ -1,7 +1,9 @@
 //! A mistake at a field, because of which a resource is left out.
 
 use nuncio_model::value::Invalid;
-use nuncio_model::{Origin, Reason, Report};
+use nuncio_model::{Reason, Report};
+
+use crate::store::Object;
 
 pub(super) struct Mistake {
     pub(super) field: String,
@@ -39,9 +41,9 @@ impl Mistake {
         }
     }
 
-    pub(super) fn report(self, report: &mut Report, origin: &Origin) {
+    pub(super) fn report<T>(self, report: &mut Report, object: &Object<T>) {
         report
-            .error(&origin.field(self.field), self.reason, self.what.message)
+            .error(&object.at(self.field), self.reason, self.what.message)
             .help(self.what.help);
     }
 }

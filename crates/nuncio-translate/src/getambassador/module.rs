@@ -61,7 +61,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Module {
                 context
                     .report
                     .error(
-                        &origin.field("spec.config"),
+                        &object.at("spec.config"),
                         Reason::MissingField,
                         "a Module has an object config",
                     )
@@ -70,7 +70,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Module {
             }
         };
         for (key, value) in config {
-            let at = origin.field(format!("spec.config.{key}"));
+            let at = object.at(format!("spec.config.{key}"));
             let switch = match key.as_str() {
                 "liveness_probe" => &mut module.liveness_probe,
                 "readiness_probe" => &mut module.readiness_probe,

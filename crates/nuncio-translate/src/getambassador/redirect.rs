@@ -50,7 +50,7 @@ fn path(report: &mut Report, object: &Object<Mapping>) -> Result<RedirectPath, M
         for other in given {
             report
                 .warning(
-                    &object.origin().field(format!("spec.{other}")),
+                    &object.at(format!("spec.{other}")),
                     Reason::Conflict,
                     format!(
                         "Cannot specify both {first} and {other}. Using {first} and ignoring \
@@ -93,7 +93,7 @@ fn status(report: &mut Report, object: &Object<Mapping>) -> RedirectStatus {
         Some(other) => {
             report
                 .warning(
-                    &object.origin().field("spec.redirect_response_code"),
+                    &object.at("spec.redirect_response_code"),
                     Reason::InvalidValue,
                     format!("Unknown redirect_response_code={other}; 301 is used"),
                 )
@@ -118,7 +118,7 @@ pub(super) fn without_host_redirect(report: &mut Report, object: &Object<Mapping
         if given {
             report
                 .warning(
-                    &object.origin().field(format!("spec.{field}")),
+                    &object.at(format!("spec.{field}")),
                     Reason::NoEffect,
                     "it has no effect without host_redirect: true",
                 )

@@ -52,7 +52,7 @@ impl<'a> TlsSettings<'a> {
     pub(super) fn of_host(host: &'a Object<Host>, tls: &'a HostTls, namespace: &'a str) -> Self {
         Self {
             place: Place::Host,
-            origin: host.origin().field("spec.tls"),
+            origin: host.at("spec.tls"),
             namespace,
             namespacing: true,
             secret: None,

@@ -1,22 +1,22 @@
 //! Fields that have no effect yet, or none at all: each is an entry, never silence.
 
 use nuncio_api::getambassador::{Host, Mapping, TlsContext};
-use nuncio_model::{Origin, Reason, Report};
+use nuncio_model::{Reason, Report};
 
 use crate::store::Object;
 
 /// Says that fields which are set are not honoured, with what that means.
-struct Fields<'r> {
+struct Fields<'r, T> {
     report: &'r mut Report,
-    origin: Origin,
+    object: &'r Object<T>,
 }
 
-impl Fields<'_> {
+impl<T> Fields<'_, T> {
     fn not_yet(&mut self, field: &str, is_set: bool, consequence: &str) {
         if is_set {
             self.report
                 .warning(
-                    &self.origin.field(format!("spec.{field}")),
+                    &self.object.at(format!("spec.{field}")),
                     Reason::NotSupported,
                     format!("nuncio does not honour {field} yet: {consequence}"),
                 )
@@ -28,7 +28,7 @@ impl Fields<'_> {
         if is_set {
             self.report
                 .notice(
-                    &self.origin.field(format!("spec.{field}")),
+                    &self.object.at(format!("spec.{field}")),
                     Reason::NoEffect,
                     format!("{field} has no effect: {why}"),
                 )
@@ -39,10 +39,7 @@ impl Fields<'_> {
 
 pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
     let spec = &object.spec;
-    let mut fields = Fields {
-        report,
-        origin: object.origin(),
-    };
+    let mut fields = Fields { report, object };
     fields.not_yet(
         "resolver",
         spec.resolver
@@ -110,10 +107,7 @@ pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
 
 pub(super) fn host(report: &mut Report, object: &Object<Host>) {
     let spec = &object.spec;
-    let mut fields = Fields {
-        report,
-        origin: object.origin(),
-    };
+    let mut fields = Fields { report, object };
     let acme = spec.acme_provider.as_ref();
     fields.not_yet(
         "acmeProvider",
@@ -158,7 +152,7 @@ pub(super) fn host(report: &mut Report, object: &Object<Host>) {
 pub(super) fn downstream_tls_context(report: &mut Report, context: &Object<TlsContext>) {
     let mut fields = Fields {
         report,
-        origin: context.origin(),
+        object: context,
     };
     let spec = &context.spec;
     termination(
@@ -173,7 +167,7 @@ pub(super) fn downstream_tls_context(report: &mut Report, context: &Object<TlsCo
 pub(super) fn upstream_tls_context(report: &mut Report, context: &Object<TlsContext>) {
     let mut fields = Fields {
         report,
-        origin: context.origin(),
+        object: context,
     };
     fields.never(
         "cert_required",
@@ -182,7 +176,7 @@ pub(super) fn upstream_tls_context(report: &mut Report, context: &Object<TlsCont
     );
 }
 
-fn termination(fields: &mut Fields<'_>, prefix: &str, redirect: bool, sni: bool) {
+fn termination<T>(fields: &mut Fields<'_, T>, prefix: &str, redirect: bool, sni: bool) {
     fields.never(
         &format!("{prefix}redirect_cleartext_from"),
         redirect,

@@ -9,7 +9,16 @@ use super::schema::nearest;
 const VERSION: &str = "v3alpha1";
 
 /// Kinds of getambassador.io that are read.
-const HONOURED: &[&str] = &["Host", "Listener", "Mapping", "Module", "TLSContext"];
+const HONOURED: &[&str] = &[
+    "Host",
+    "KubernetesEndpointResolver",
+    "KubernetesServiceResolver",
+    "Listener",
+    "Mapping",
+    "Module",
+    "TCPMapping",
+    "TLSContext",
+];
 
 /// Kinds of getambassador.io that nuncio knows but does not honour, and what that means.
 const NOT_HONOURED: &[(&str, &str)] = &[
@@ -18,18 +27,9 @@ const NOT_HONOURED: &[(&str, &str)] = &[
     ("DevPortal", "there is no developer portal"),
     ("Filter", "requests are NOT filtered"),
     ("FilterPolicy", "requests are NOT filtered"),
-    (
-        "KubernetesEndpointResolver",
-        "Services resolve as without a resolver",
-    ),
-    (
-        "KubernetesServiceResolver",
-        "Services resolve as without a resolver",
-    ),
     ("LogService", "nothing is sent to it"),
     ("RateLimit", "requests are NOT limited"),
     ("RateLimitService", "requests are NOT limited"),
-    ("TCPMapping", "its connections are not forwarded"),
     ("TracingService", "requests are not traced"),
 ];
 
@@ -161,7 +161,7 @@ mod tests {
             said("TlsContext", "v3alpha1").help,
             "did you mean TLSContext?"
         );
-        assert!(said("Xyzzy", "v3alpha1").help.contains("Host, Listener"));
+        assert!(said("Xyzzy", "v3alpha1").help.contains("Host, Kubernetes"));
     }
 
     #[test]

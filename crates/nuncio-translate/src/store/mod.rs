@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec};
-use nuncio_api::getambassador::{self, Host, Listener, Mapping, TlsContext};
+use nuncio_api::getambassador::{
+    self, Host, KubernetesResolver, Listener, Mapping, TcpMapping, TlsContext,
+};
 use nuncio_api::{ObjectKey, RawObject, SourceRef};
 use nuncio_model::{Entry, ResourceId};
 use serde_json::Value;
@@ -33,6 +35,40 @@ const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 /// The label that names the Service of an EndpointSlice.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
+/// Does something with the table of a group and kind, if there is one.
+macro_rules! on_table {
+    ($borrow:ident $store:ident, $kind:expr, $table:ident => $do:expr) => {
+        on_table!(@ $borrow $store, $kind, $table => $do,
+            (getambassador::GROUP, "Listener") listeners,
+            (getambassador::GROUP, "Host") hosts,
+            (getambassador::GROUP, "Mapping") mappings,
+            (getambassador::GROUP, "TCPMapping") tcp_mappings,
+            (getambassador::GROUP, "TLSContext") tls_contexts,
+            (getambassador::GROUP, "Module") modules,
+            (getambassador::GROUP, "KubernetesServiceResolver") service_resolvers,
+            (getambassador::GROUP, "KubernetesEndpointResolver") endpoint_resolvers,
+            ("", "Service") services,
+            ("", "Endpoints") endpoints,
+            ("", "Secret") secrets,
+            ("", "ConfigMap") config_maps,
+            ("", "Namespace") namespaces,
+            (DISCOVERY_GROUP, "EndpointSlice") endpoint_slices,
+        )
+    };
+    (@ $borrow:ident $store:ident, $key:expr, $table:ident => $do:expr,
+        $(($group:pat, $kind:literal) $field:ident,)*) => {
+        match $key {
+            $(($group, $kind) => {
+                let $table = on_table!(@$borrow $store.$field);
+                Some($do)
+            })*
+            _ => None,
+        }
+    };
+    (@shared $field:expr) => { &$field };
+    (@exclusive $field:expr) => { &mut $field };
+}
+
 #[derive(Default)]
 pub struct Store {
     scope: Scope,
@@ -40,9 +76,12 @@ pub struct Store {
     pub listeners: Table<Listener>,
     pub hosts: Table<Host>,
     pub mappings: Table<Mapping>,
+    pub tcp_mappings: Table<TcpMapping>,
     pub tls_contexts: Table<TlsContext>,
     /// `spec.config` is untyped in the API.
     pub modules: Table<Value>,
+    pub service_resolvers: Table<KubernetesResolver>,
+    pub endpoint_resolvers: Table<KubernetesResolver>,
     pub services: Table<ServiceSpec>,
     pub endpoint_slices: Table<EndpointSlice>,
     pub endpoints: Table<Endpoints>,
@@ -125,14 +164,13 @@ impl Store {
 
     /// Emissary's key of a resource, where it is in effect.
     pub fn rkey(&self, id: &ResourceId) -> Option<&str> {
-        let (namespace, name) = (&*id.namespace, &*id.name);
-        match &*id.kind {
-            "Listener" => self.listeners.get(namespace, name).map(|o| &*o.rkey),
-            "Host" => self.hosts.get(namespace, name).map(|o| &*o.rkey),
-            "Mapping" => self.mappings.get(namespace, name).map(|o| &*o.rkey),
-            "TLSContext" => self.tls_contexts.get(namespace, name).map(|o| &*o.rkey),
-            _ => None,
+        if &*id.group != getambassador::GROUP {
+            return None;
         }
+        on_table!(shared self, (&*id.group, &*id.kind), table => {
+            table.get(&id.namespace, &id.name).map(|object| &*object.rkey)
+        })
+        .flatten()
     }
 
     /// The EndpointSlices of a Service.
@@ -149,20 +187,10 @@ impl Store {
     }
 
     fn source_of(&self, key: &ObjectKey) -> Option<&SourceRef> {
-        let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
-        match (key.group.as_str(), key.kind.as_str()) {
-            (getambassador::GROUP, "Listener") => source(&self.listeners, namespace, name),
-            (getambassador::GROUP, "Host") => source(&self.hosts, namespace, name),
-            (getambassador::GROUP, "Mapping") => source(&self.mappings, namespace, name),
-            (getambassador::GROUP, "TLSContext") => source(&self.tls_contexts, namespace, name),
-            (getambassador::GROUP, "Module") => source(&self.modules, namespace, name),
-            ("", "Service") => source(&self.services, namespace, name),
-            ("", "Endpoints") => source(&self.endpoints, namespace, name),
-            ("", "Secret") => source(&self.secrets, namespace, name),
-            ("", "ConfigMap") => source(&self.config_maps, namespace, name),
-            (DISCOVERY_GROUP, "EndpointSlice") => source(&self.endpoint_slices, namespace, name),
-            _ => None,
-        }
+        on_table!(shared self, (key.group.as_str(), key.kind.as_str()), table => {
+            table.get(&key.namespace, &key.name).map(|object| &object.source)
+        })
+        .flatten()
     }
 
     fn note(&mut self, key: &ObjectKey, problems: Vec<Entry>) {
@@ -178,33 +206,21 @@ impl Store {
         self.problems.remove(key);
         self.unread.remove(key);
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
-        match (key.group.as_str(), key.kind.as_str()) {
-            (getambassador::GROUP, "Listener") => self.listeners.remove(namespace, name),
-            (getambassador::GROUP, "Host") => self.hosts.remove(namespace, name),
-            (getambassador::GROUP, "Mapping") => self.mappings.remove(namespace, name),
-            (getambassador::GROUP, "TLSContext") => self.tls_contexts.remove(namespace, name),
-            (getambassador::GROUP, "Module") => self.modules.remove(namespace, name),
-            ("", "Service") => self.services.remove(namespace, name),
-            ("", "Endpoints") => self.endpoints.remove(namespace, name),
-            ("", "Secret") => self.secrets.remove(namespace, name),
-            ("", "ConfigMap") => self.config_maps.remove(namespace, name),
-            ("", "Namespace") => self.namespaces.remove(namespace, name),
-            (DISCOVERY_GROUP, "EndpointSlice") => {
-                if let Some(slice) = self.endpoint_slices.get(namespace, name)
-                    && let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL)
-                {
-                    let of = (namespace.to_owned(), service.clone());
-                    if let Some(names) = self.slices_of.get_mut(&of) {
-                        names.remove(name);
-                        if names.is_empty() {
-                            self.slices_of.remove(&of);
-                        }
-                    }
+        if let Some(slice) = self.endpoint_slices.get(namespace, name)
+            && key.group == DISCOVERY_GROUP
+            && let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL)
+        {
+            let of = (namespace.to_owned(), service.clone());
+            if let Some(names) = self.slices_of.get_mut(&of) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.slices_of.remove(&of);
                 }
-                self.endpoint_slices.remove(namespace, name);
             }
-            _ => {}
         }
+        on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {
+            table.remove(namespace, name)
+        });
     }
 
     /// Decides which object a name means that annotations define, and says which it is not.
@@ -222,10 +238,6 @@ impl Store {
             standing.extend(entries);
         }
     }
-}
-
-fn source<'a, T>(table: &'a Table<T>, namespace: &str, name: &str) -> Option<&'a SourceRef> {
-    table.get(namespace, name).map(|object| &object.source)
 }
 
 #[cfg(test)]

@@ -57,6 +57,15 @@ impl Store {
                     "Mapping" => reader
                         .spec(object, Some(&schemas.mapping))
                         .map(|o| self.mappings.insert(o)),
+                    "TCPMapping" => reader
+                        .spec(object, Some(&schemas.tcp_mapping))
+                        .map(|o| self.tcp_mappings.insert(o)),
+                    "KubernetesServiceResolver" => reader
+                        .spec(object, Some(&schemas.kubernetes_resolver))
+                        .map(|o| self.service_resolvers.insert(o)),
+                    "KubernetesEndpointResolver" => reader
+                        .spec(object, Some(&schemas.kubernetes_resolver))
+                        .map(|o| self.endpoint_resolvers.insert(o)),
                     "TLSContext" => reader
                         .spec(object, Some(&schemas.tls_context))
                         .map(|o| self.tls_contexts.insert(o)),
@@ -178,6 +187,7 @@ impl Reader {
                 meta: object.meta,
                 source: object.source,
                 rkey: std::mem::take(&mut self.rkey),
+                part: None,
                 spec,
             }),
             Err(mistake) => {

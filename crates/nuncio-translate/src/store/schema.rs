@@ -208,7 +208,9 @@ pub(super) struct Schemas {
     pub(super) listener: Schema,
     pub(super) host: Schema,
     pub(super) mapping: Schema,
+    pub(super) tcp_mapping: Schema,
     pub(super) tls_context: Schema,
+    pub(super) kubernetes_resolver: Schema,
 }
 
 impl Default for Schemas {
@@ -217,7 +219,9 @@ impl Default for Schemas {
             listener: Schema::of::<getambassador::Listener>(),
             host: Schema::of::<getambassador::Host>(),
             mapping: Schema::of::<getambassador::Mapping>(),
+            tcp_mapping: Schema::of::<getambassador::TcpMapping>(),
             tls_context: Schema::of::<getambassador::TlsContext>(),
+            kubernetes_resolver: Schema::of::<getambassador::KubernetesResolver>(),
         }
     }
 }

@@ -14,12 +14,21 @@ pub struct Object<T> {
     /// the documents of an annotation, whose name and namespace are the parent's. Everything that
     /// is first or last is so by this key.
     pub rkey: String,
+    /// The field of the resource that this was made of, where nobody wrote it as an object of its
+    /// own.
+    pub part: Option<Arc<str>>,
     pub spec: T,
 }
 
 impl<T> Object<T> {
     pub fn origin(&self) -> Origin {
-        Origin::new(Arc::clone(&self.id))
+        self.at("")
+    }
+
+    /// The place of a field, which is what the user has to look at.
+    pub fn at(&self, field: impl Into<Arc<str>>) -> Origin {
+        let field = self.part.clone().unwrap_or_else(|| field.into());
+        Origin::new(Arc::clone(&self.id)).field(field)
     }
 
     pub fn namespace(&self) -> &str {

@@ -1,0 +1,9 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `spec` of a KubernetesServiceResolver and of a KubernetesEndpointResolver: the kind says it all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct KubernetesResolver {
+    pub ambassador_id: Option<Vec<String>>,
+}
