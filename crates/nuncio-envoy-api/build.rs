@@ -25,6 +25,7 @@ const ROOTS: &[&str] = &[
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
     "envoy/service/discovery/v3/ads.proto",
+    "envoy/service/runtime/v3/rtds.proto",
     "xds/type/matcher/v3/matcher.proto",
 ];
 

@@ -97,6 +97,8 @@ impl Served {
             ResourceType::ClusterLoadAssignment => {
                 self.gateway.endpoints.get(name).map(|e| &e.origin)
             }
+            // Of no single resource.
+            ResourceType::Runtime | ResourceType::ExtensionConfig => None,
             ResourceType::Secret => self.gateway.secrets.get(name).map(|c| &c.origin),
             ResourceType::Listener => self.gateway.listeners.get(name).map(|l| &l.origin),
             // A table has the routes of many; its listener is what a person looks for first.

@@ -275,6 +275,37 @@ pub async fn get_tls(port: u16, certificate: &str) -> Option<(u16, String)> {
     ask(stream).await
 }
 
+/// A connection that stays open.
+pub struct Connection(TcpStream);
+
+impl Connection {
+    pub async fn open(port: u16) -> Self {
+        Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    /// Asks for `/`; the status. `None` where the answer says that the connection ends.
+    pub async fn get(&mut self) -> Option<u16> {
+        let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+        self.0.write_all(request).await.ok()?;
+        let mut seen = Vec::new();
+        loop {
+            let read = self.0.read_buf(&mut seen).await.ok()?;
+            let text = String::from_utf8_lossy(&seen);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let header = |name| head.lines().find_map(|line| line.strip_prefix(name));
+                let length: usize = header("content-length: ")?.parse().ok()?;
+                if body.len() == length {
+                    let ends = header("connection: ") == Some("close");
+                    return (!ends).then(|| head.split(' ').nth(1)?.parse().ok())?;
+                }
+            }
+            if read == 0 {
+                return None;
+            }
+        }
+    }
+}
+
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<(u16, String)> {
     let request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.ok()?;
