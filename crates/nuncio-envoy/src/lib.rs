@@ -7,9 +7,13 @@
 pub mod bootstrap;
 mod cluster;
 mod endpoints;
+mod error_response;
 mod filter;
+mod health;
 mod listener;
+mod log;
 mod proto;
+mod rbac;
 mod route;
 mod secret;
 mod table;
@@ -28,6 +32,7 @@ pub const ENVOY_VERSION: &str = "1.40";
 pub use bootstrap::BootstrapConfig;
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
+pub use filter::extension_config;
 pub use listener::listener;
 pub use secret::secret;
 pub use table::route_configuration;
@@ -47,6 +52,9 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     }
     for (name, each) in &gateway.secrets {
         insert(ResourceType::Secret, name, secret(each));
+    }
+    for (name, each) in &gateway.filters {
+        insert(ResourceType::ExtensionConfig, name, extension_config(each));
     }
     for (name, each) in &gateway.listeners {
         insert(ResourceType::Listener, name, listener(each));

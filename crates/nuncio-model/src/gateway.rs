@@ -4,6 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
+use crate::filter::HttpFilter;
 use crate::listener::Listener;
 use crate::route::RouteTable;
 use crate::tls::Secret;
@@ -17,4 +18,5 @@ pub struct Gateway {
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
     pub secrets: BTreeMap<Arc<str>, Secret>,
+    pub filters: BTreeMap<Arc<str>, HttpFilter>,
 }

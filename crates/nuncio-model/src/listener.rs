@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::report::Origin;
 use crate::tls::Termination;
-use crate::value::{Domain, ServerName};
+use crate::value::{Domain, LogFormat, ServerName};
 
 /// A port that Envoy listens on (`config.listener.v3.Listener`).
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -21,6 +22,8 @@ pub struct Listener {
     pub listener_filters: Vec<ListenerFilter>,
     /// Prefix of the statistics of its connection managers.
     pub stat_prefix: Arc<str>,
+    /// What Envoy holds of a connection before it stops reading; `None` is Envoy's mebibyte.
+    pub per_connection_buffer_limit: Option<u32>,
     pub filter_chains: Vec<FilterChain>,
 }
 
@@ -59,6 +62,89 @@ pub struct HttpConnectionManager {
     /// Proxies in front of Envoy whose `x-forwarded-for` entries are trusted.
     pub xff_num_trusted_hops: u32,
     pub max_concurrent_streams: Option<u32>,
+    /// Names of [`crate::Gateway::filters`] entries, in the order in which requests meet them.
+    pub filters: Vec<Arc<str>>,
+    /// What all connection managers have in common.
+    pub options: Arc<HttpOptions>,
+}
+
+/// Settings of connection managers that do not depend on the listener
+/// (`HttpConnectionManager`). What is absent is Envoy's choice, or the gateway's own limit.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct HttpOptions {
     /// The `server` response header.
     pub server_name: Arc<str>,
+    /// Whether the client is who connects, and not who `x-forwarded-for` says.
+    pub use_remote_address: bool,
+    pub preserve_external_request_id: bool,
+    pub merge_slashes: bool,
+    /// Whether `%2F` and the like in a path are refused.
+    pub reject_escaped_slashes: bool,
+    pub strip_matching_host_port: bool,
+    pub accept_http_10: bool,
+    pub allow_chunked_length: bool,
+    pub header_case: HeaderCase,
+    pub headers_with_underscores: UnderscoreHeaders,
+    pub max_request_headers_kb: Option<u32>,
+    /// Of a connection without requests; zero is without end.
+    pub idle_timeout: Option<Duration>,
+    pub client_certificate: Option<ForwardedCertificate>,
+    pub client_certificate_details: CertificateDetails,
+    /// Whether the `x-envoy-…` headers of the router are left out.
+    pub suppress_envoy_headers: bool,
+    pub access_log: AccessLog,
+}
+
+/// How header names are written in HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum HeaderCase {
+    #[default]
+    Lower,
+    /// `X-Request-Id`.
+    ProperWords,
+    /// As the other side wrote them.
+    Preserved,
+}
+
+/// What becomes of headers with an underscore in their name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum UnderscoreHeaders {
+    #[default]
+    Allow,
+    RejectRequest,
+    DropHeader,
+}
+
+/// What becomes of `x-forwarded-client-cert` (`ForwardClientCertDetails`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum ForwardedCertificate {
+    Sanitize,
+    ForwardOnly,
+    AppendForward,
+    SanitizeSet,
+    AlwaysForwardOnly,
+}
+
+/// What of a client's certificate is forwarded (`SetCurrentClientCertDetails`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CertificateDetails {
+    pub subject: bool,
+    pub cert: bool,
+    pub chain: bool,
+    pub dns: bool,
+    pub uri: bool,
+}
+
+/// A line for each request (`access_loggers.file`).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AccessLog {
+    pub path: Arc<str>,
+    pub format: AccessLogFormat,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum AccessLogFormat {
+    Text(LogFormat),
+    /// An object in which numbers are numbers and what is absent is null.
+    Json(Vec<(Arc<str>, LogFormat)>),
 }

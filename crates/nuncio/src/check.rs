@@ -10,6 +10,7 @@ use nuncio_sources::{ChangeSet, Folder, Position, position};
 use nuncio_translate::{Scope, Settings, Store};
 
 use crate::cli::CheckArgs;
+use crate::files::read_file;
 
 /// Everything is in effect.
 const FINE: u8 = 0;
@@ -43,7 +44,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let mut store = Store::new(scope);
     let objects = upserted.len();
     store.apply(upserted, &[]);
-    let mut report = nuncio_translate::translate(&store, &settings).report;
+    let mut report = nuncio_translate::translate(&mut store, &settings, read_file).report;
     report.extend(problems);
     report.sort();
 

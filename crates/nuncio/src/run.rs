@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nuncio_envoy::{BootstrapConfig, bootstrap};
-use nuncio_sources::{ChangeSet, Watcher};
+use nuncio_sources::Watcher;
 use nuncio_translate::{Scope, Settings, Store};
 use nuncio_xds::{AdsServer, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,6 +30,9 @@ use crate::supervisor::{self, Handle, StateDir, Supervisor};
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
 /// memory allow, so that it is a limit and not a crash.
 const MAX_DOWNSTREAM_CONNECTIONS: u64 = 50_000;
+
+/// How often files that resources name are looked at.
+const FILES_LOOKED_AT: Duration = Duration::from_secs(1);
 
 pub fn run(args: RunArgs) -> ExitCode {
     crate::log::init(&args.log_level);
@@ -76,7 +79,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     };
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::default());
-    let served = take_up(&mut engine, first, &ads, &gauges);
+    let served = take_up(&ads, &gauges, || engine.apply(first));
     tracing::info!(
         listeners = served.gateway.listeners.len(),
         routes = served.routes.len(),
@@ -131,11 +134,21 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
     tokio::spawn(observe_acknowledged(ads.status(), Arc::clone(&gauges)));
 
+    let mut files = tokio::time::interval(FILES_LOOKED_AT);
     let result = loop {
         tokio::select! {
             changes = watcher.next() => {
                 // Translation keeps a core busy; the ADS server has the others meanwhile.
-                tokio::task::block_in_place(|| take_up(&mut engine, changes, &ads, &gauges));
+                tokio::task::block_in_place(|| {
+                    take_up(&ads, &gauges, || engine.apply(changes));
+                });
+            }
+            _ = files.tick() => {
+                if engine.files_changed() {
+                    tokio::task::block_in_place(|| {
+                        take_up(&ads, &gauges, || engine.read_files_again());
+                    });
+                }
             }
             () = ends.next() => break Ok(()),
             ended = &mut admin_server => break Err(match ended {
@@ -150,14 +163,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     result
 }
 
-fn take_up(
-    engine: &mut Engine,
-    changes: ChangeSet,
-    ads: &AdsServer,
-    gauges: &Gauges,
-) -> Arc<Served> {
+fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
     let arrived = Instant::now();
-    let served = engine.apply(changes);
+    let served = publish();
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
     gauges.changes.inc();
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);

@@ -116,7 +116,7 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        translate(&input, &variables)
+        translate(&input, &variables, &self.folder)
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -152,7 +152,8 @@ impl Case {
     }
 }
 
-fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
+/// `/case/…` in resources is a file of the case's folder.
+fn translate(input: &str, variables: &BTreeMap<String, String>, folder: &Path) -> Outcome {
     let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
@@ -162,7 +163,12 @@ fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
     let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
     let mut store = Store::new(scope);
     store.apply(manifest.objects, &[]);
-    let translation = nuncio_translate::translate(&store, &settings);
+    let translation = nuncio_translate::translate(&mut store, &settings, |path| {
+        let name = path
+            .strip_prefix("/case/")
+            .ok_or("No such file or directory")?;
+        fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+    });
     let mut report = translation.report;
     report.extend(manifest.problems);
     report.sort();
@@ -325,7 +331,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
         + "  add_response_headers:\n"
         + &headers;
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
@@ -341,7 +347,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let curves = Curve::known().join(", ");
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
     let mut whole = StaticConfig::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();

@@ -4,13 +4,15 @@
 mod domain;
 mod format;
 mod header;
+mod lua;
 mod regex;
 mod text;
 mod tls;
 
 pub use domain::{Domain, ServerName};
-pub use format::{FormatString, format_operators};
+pub use format::{FormatString, LogFormat, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
+pub use lua::LuaScript;
 pub use regex::Regex;
 pub use text::{HostLiteral, PathLiteral};
 pub use tls::{CipherSuites, Curve};

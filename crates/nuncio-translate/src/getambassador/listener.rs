@@ -26,9 +26,6 @@ use crate::store::Object;
 /// Requests for it are routed whatever the Host says of cleartext ones.
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 
-/// The `server` header of responses.
-const SERVER_NAME: &str = "envoy";
-
 pub(super) fn listeners(context: &mut Context<'_>, hosts: &[Host], groups: &[Group]) {
     let mut ports: HashMap<u16, &Object<ListenerSpec>> = HashMap::new();
     let mut names = HashSet::new();
@@ -359,7 +356,7 @@ impl Build<'_> {
                 name: "httphost-shared".into(),
                 origin: self.object.origin(),
                 tls: None,
-                http: self.connection_manager(None),
+                http: self.connection_manager(context, None),
             });
         }
         if chains.is_empty() {
@@ -403,6 +400,7 @@ impl Build<'_> {
                 .filter(|prefix| !prefix.is_empty())
                 .unwrap_or(default_prefix)
                 .into(),
+            per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: chains,
         };
         let gateway = &mut context.gateway;
@@ -465,19 +463,24 @@ impl Build<'_> {
                 name: format!("httpshost-{}", host.name).into(),
                 origin: host.origin.clone(),
                 tls: Some(tls),
-                http: self.connection_manager(Some(authorities)),
+                http: self.connection_manager(context, Some(authorities)),
             });
         }
     }
 
-    fn connection_manager(&self, authorities: Option<Vec<Domain>>) -> HttpConnectionManager {
+    fn connection_manager(
+        &self,
+        context: &Context<'_>,
+        authorities: Option<Vec<Domain>>,
+    ) -> HttpConnectionManager {
         let spec = &self.object.spec;
         HttpConnectionManager {
             route_table: Arc::clone(&self.name),
             authorities,
             xff_num_trusted_hops: spec.l7_depth.unwrap_or(0),
             max_concurrent_streams: spec.http2_max_concurrent_streams.filter(|n| *n > 0),
-            server_name: SERVER_NAME.into(),
+            filters: context.module.filters.clone(),
+            options: Arc::clone(&context.module.options),
         }
     }
 

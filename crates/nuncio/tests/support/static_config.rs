@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use nuncio_echo::certs::self_signed;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use serde_json::{Value, json};
@@ -29,11 +28,7 @@ impl StaticConfig {
             listener["name"] = format!("{tag}-{name}").into();
             listener["address"]["socket_address"]["port_value"] =
                 (20_000 + self.listeners.len()).into();
-            inline(
-                &mut listener,
-                &|table| json(ResourceType::RouteConfiguration, table),
-                tag,
-            );
+            inline(&mut listener, &json, tag);
             self.listeners.push(listener);
         }
         for name in snapshot.of(ResourceType::Cluster).keys() {
@@ -45,13 +40,12 @@ impl StaticConfig {
                 cluster["type"] = "STATIC".into();
                 cluster["load_assignment"] = json(ResourceType::ClusterLoadAssignment, set);
             }
-            inline(&mut cluster, &|_| Value::Null, tag);
+            inline(&mut cluster, &json, tag);
             self.clusters.push(cluster);
         }
         for name in snapshot.of(ResourceType::Secret).keys() {
             let mut secret = json(ResourceType::Secret, name);
             secret["name"] = format!("{tag}-{name}").into();
-            with_files(&mut secret);
             self.secrets.push(secret);
         }
     }
@@ -88,13 +82,19 @@ impl StaticConfig {
     }
 }
 
-/// Puts route tables and secrets where a static configuration has them.
-fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
+/// Puts route tables, filters and secrets where a static configuration has them.
+fn inline(value: &mut Value, json: &dyn Fn(ResourceType, &str) -> Value, tag: &str) {
     match value {
         Value::Object(fields) => {
             if let Some(rds) = fields.remove("rds") {
                 let name = rds["route_config_name"].as_str().unwrap();
-                fields.insert("route_config".to_owned(), table(name));
+                let table = json(ResourceType::RouteConfiguration, name);
+                fields.insert("route_config".to_owned(), table);
+            }
+            if fields.remove("config_discovery").is_some() {
+                let name = fields["name"].as_str().unwrap();
+                let filter = json(ResourceType::ExtensionConfig, name);
+                fields.insert("typed_config".to_owned(), filter["typed_config"].clone());
             }
             if let Some(Value::Array(configs)) =
                 fields.get_mut("tls_certificate_sds_secret_configs")
@@ -110,25 +110,9 @@ fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
             }
             fields
                 .values_mut()
-                .for_each(|value| inline(value, table, tag));
+                .for_each(|value| inline(value, json, tag));
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, table, tag)),
+        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, json, tag)),
         _ => {}
-    }
-}
-
-/// Puts certificates where the configuration names files, which are not there.
-fn with_files(secret: &mut Value) {
-    let pair = self_signed(&["a.example"]);
-    for (path, pem) in [
-        ("/tls_certificate/certificate_chain", &pair.cert_pem),
-        ("/tls_certificate/private_key", &pair.key_pem),
-        ("/validation_context/trusted_ca", &pair.cert_pem),
-    ] {
-        if let Some(source) = secret.pointer_mut(path)
-            && source.get("filename").is_some()
-        {
-            *source = json!({ "inline_string": pem });
-        }
     }
 }
