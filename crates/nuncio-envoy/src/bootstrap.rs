@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::RUNTIME_LAYER;
+
 /// Name of the cluster that is nuncio itself.
 const XDS_CLUSTER: &str = "xds_cluster";
 
@@ -55,12 +57,18 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
         "cluster_manager": { "enable_deferred_cluster_creation": true },
         "deferred_stat_options": { "enable_deferred_creation_stats": true },
         "layered_runtime": {
-            "layers": [{
-                "name": "static_layer",
-                "static_layer": {
-                    "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
+            "layers": [
+                {
+                    "name": "static_layer",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
+                    }
+                },
+                {
+                    "name": RUNTIME_LAYER,
+                    "rtds_layer": { "name": RUNTIME_LAYER, "rtds_config": ads() }
                 }
-            }]
+            ]
         },
         "overload_manager": overload_manager(config)
     })

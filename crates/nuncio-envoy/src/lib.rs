@@ -11,6 +11,7 @@ mod filter;
 mod listener;
 mod proto;
 mod route;
+mod runtime;
 mod secret;
 mod table;
 mod tls;
@@ -29,6 +30,7 @@ pub use bootstrap::BootstrapConfig;
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
 pub use listener::listener;
+pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use table::route_configuration;
 
@@ -38,6 +40,8 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     let mut insert = |resource_type, name: &Arc<str>, resource| {
         snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
     };
+    let runtime = runtime(&gateway.runtime);
+    insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
     for (name, each) in &gateway.clusters {
         insert(ResourceType::Cluster, name, cluster(each));
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, EndpointSet};
 use crate::listener::Listener;
 use crate::route::RouteTable;
+use crate::runtime::Runtime;
 use crate::tls::Secret;
 
 /// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
@@ -17,4 +18,6 @@ pub struct Gateway {
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
     pub secrets: BTreeMap<Arc<str>, Secret>,
+    /// Of the process, not a resource with a name.
+    pub runtime: Runtime,
 }

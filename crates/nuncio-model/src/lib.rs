@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod listener;
 pub mod report;
 pub mod route;
+pub mod runtime;
 pub mod tls;
 pub mod value;
 

@@ -5,6 +5,7 @@ mod domain;
 mod format;
 mod header;
 mod regex;
+mod runtime;
 mod text;
 mod tls;
 
@@ -12,6 +13,7 @@ pub use domain::{Domain, ServerName};
 pub use format::{FormatString, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use regex::Regex;
+pub use runtime::{FiniteNumber, RuntimeKey};
 pub use text::{HostLiteral, PathLiteral};
 pub use tls::{CipherSuites, Curve};
 
