@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nuncio_envoy_api::envoy::config::rbac::v3 as rbac_config;
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::filters::http::cors::v3::Cors;
+use nuncio_envoy_api::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use nuncio_envoy_api::envoy::extensions::filters::http::rbac::v3::Rbac;
 use nuncio_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -14,9 +15,12 @@ use nuncio_envoy_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher
 use nuncio_envoy_api::pack;
 use nuncio_model::value::Domain;
 
+use crate::proto::bool_value;
+
 pub(crate) const CORS: &str = "envoy.filters.http.cors";
 const RBAC: &str = "envoy.filters.http.rbac";
 const ROUTER: &str = "envoy.filters.http.router";
+const HEALTH_CHECK: &str = "envoy.filters.http.health_check";
 
 /// Envoy's reason for a request that asked for a host its connection was not made for:
 /// `rbac_access_denied_matched_policy[…]` with the name of the policy below.
@@ -30,6 +34,28 @@ pub(crate) fn cors() -> HttpFilter {
 
 pub(crate) fn router() -> HttpFilter {
     filter(ROUTER, &Router::default())
+}
+
+/// Answers requests for a path: whether Envoy serves, or drains.
+pub(crate) fn health_check(path: &str) -> HttpFilter {
+    let header = rds::HeaderMatcher {
+        name: ":path".to_owned(),
+        header_match_specifier: Some(rds::header_matcher::HeaderMatchSpecifier::StringMatch(
+            StringMatcher {
+                match_pattern: Some(MatchPattern::Exact(path.to_owned())),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    filter(
+        HEALTH_CHECK,
+        &HealthCheck {
+            pass_through_mode: bool_value(false),
+            headers: vec![header],
+            ..Default::default()
+        },
+    )
 }
 
 /// Denies requests whose `:authority` is none of these domains. `None` when every host is one.

@@ -10,6 +10,7 @@ mod endpoints;
 mod filter;
 mod listener;
 mod proto;
+mod ready;
 mod route;
 mod runtime;
 mod secret;
@@ -26,10 +27,11 @@ use prost::Message;
 /// The Envoy whose API and behaviour the encoders are written and tested against.
 pub const ENVOY_VERSION: &str = "1.40";
 
-pub use bootstrap::BootstrapConfig;
+pub use bootstrap::{BootstrapConfig, StatsFormat, StatsSink};
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
 pub use listener::listener;
+pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use table::route_configuration;
@@ -54,6 +56,9 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     }
     for (name, each) in &gateway.listeners {
         insert(ResourceType::Listener, name, listener(each));
+    }
+    if let Some(each) = &gateway.ready {
+        insert(ResourceType::Listener, &each.name().into(), ready(each));
     }
     for (name, each) in &gateway.route_tables {
         let resource = route_configuration(each);

@@ -242,7 +242,7 @@ fn misdirected_reply() -> hcm::LocalReplyConfig {
     }
 }
 
-fn access_log() -> accesslog::AccessLog {
+pub(crate) fn access_log() -> accesslog::AccessLog {
     use core::substitution_format_string::Format;
     use file_log::file_access_log::AccessLogFormat;
     let log = file_log::FileAccessLog {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
-use crate::listener::Listener;
+use crate::listener::{Listener, Ready};
 use crate::route::RouteTable;
 use crate::runtime::Runtime;
 use crate::tls::Secret;
@@ -18,6 +18,7 @@ pub struct Gateway {
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
     pub secrets: BTreeMap<Arc<str>, Secret>,
-    /// Of the process, not a resource with a name.
+    /// What has no name of its own: the process's flags, and its port for probes.
     pub runtime: Runtime,
+    pub ready: Option<Ready>,
 }

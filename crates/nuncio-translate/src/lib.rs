@@ -34,6 +34,7 @@ pub struct Translation {
 /// Turns everything in a store into one gateway.
 pub fn translate(store: &Store, settings: &Settings) -> Translation {
     let mut translation = getambassador::translate(store, settings);
+    translation.gateway.ready = settings.ready;
     translation.report.extend(store.report());
     translation.report.sort();
     translation

@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use nuncio_model::listener::Ready;
+
 use crate::store::Scope;
 
 /// What translation depends on beside the resources.
@@ -9,6 +11,8 @@ pub struct Settings {
     pub namespace: String,
     /// Address that Listeners bind.
     pub bind_address: IpAddr,
+    /// Where Envoy itself says that it serves.
+    pub ready: Option<Ready>,
     /// Where the built-in routes for health and diagnostics go.
     pub admin: SocketAddr,
     /// A Host's `mappingSelector` takes a Mapping that has all its labels and its hostname;
@@ -22,6 +26,7 @@ impl Settings {
         Self {
             namespace: scope.namespace.clone(),
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
+            ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,
         }

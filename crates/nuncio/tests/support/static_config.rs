@@ -75,6 +75,7 @@ impl StaticConfig {
             admin_socket: PathBuf::new(),
             max_heap_bytes: None,
             max_downstream_connections: 1,
+            stats_sink: None,
         });
         let own = bootstrap["layered_runtime"]["layers"].as_array().unwrap();
         // What is discovered otherwise stands in the layers.
