@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use nuncio_model::listener::Ready;
 
@@ -11,6 +12,8 @@ pub struct Settings {
     pub namespace: String,
     /// Address that Listeners bind.
     pub bind_address: IpAddr,
+    /// Socket of Envoy's admin interface.
+    pub envoy_admin: Arc<str>,
     /// Where Envoy itself says that it serves.
     pub ready: Option<Ready>,
     /// Where the built-in routes for health and diagnostics go.
@@ -26,6 +29,7 @@ impl Settings {
         Self {
             namespace: scope.namespace.clone(),
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
+            envoy_admin: "admin.sock".into(),
             ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,

@@ -81,6 +81,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         admin: reachable(admin_listener.local_addr()?),
         strict_label_selectors: environment.strict_label_selectors,
         ready: environment.ready,
+        envoy_admin: state_dir.admin_socket().to_string_lossy().into(),
         ..Settings::new(&scope)
     };
     let identity = Arc::new(Identity::new(scope.clone(), environment.cluster_id));

@@ -17,6 +17,7 @@ use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
+use super::envoy_admin;
 use super::mapping::{milliseconds, priority, unsigned};
 use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
@@ -90,7 +91,15 @@ impl ClusterSpec {
             None => (name.scheme == Scheme::Https).then(Origination::default),
         };
         let port = name.port.unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let (discovery, endpoints) = discovery(context, object, &name.host, port);
+        let (discovery, endpoints) = if envoy_admin::is_meant(&name.host, port) {
+            if tls.is_some() {
+                return Err(envoy_admin::without_tls());
+            }
+            let socket = Arc::clone(&context.settings.envoy_admin);
+            (Discovery::Pipe(socket), None)
+        } else {
+            discovery(context, object, &name.host, port)
+        };
         let circuit_breakers = circuit_breakers(spec)?;
         let connect_timeout = milliseconds("spec.connect_timeout_ms", spec.connect_timeout_ms)?
             .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
@@ -138,6 +147,10 @@ impl ClusterSpec {
             },
             endpoints,
         })
+    }
+
+    pub(super) fn is_envoy_admin(&self) -> bool {
+        matches!(self.cluster.discovery, Discovery::Pipe(_))
     }
 
     /// A cluster of one address, such as nuncio's own.

@@ -16,6 +16,7 @@ use nuncio_model::value::{
 
 use super::Context;
 use super::cluster::ClusterSpec;
+use super::envoy_admin;
 use super::mistake::Mistake;
 use super::redirect;
 use super::unsupported;
@@ -296,7 +297,13 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         }
         let cluster = ClusterSpec::of_mapping(self.context, self.object)?;
         if shadow {
+            if cluster.is_envoy_admin() {
+                return Err(envoy_admin::no_shadow());
+            }
             return Ok(Target::Shadow(Box::new(cluster)));
+        }
+        if cluster.is_envoy_admin() {
+            envoy_admin::note(&mut self.context.report, &self.object.at("spec.service"));
         }
         Ok(Target::Route(Box::new(RouteTarget {
             cluster,

@@ -12,6 +12,7 @@ mod association;
 mod builtin;
 mod cluster;
 mod diagnostics;
+mod envoy_admin;
 mod group;
 mod host;
 mod listener;
