@@ -14,7 +14,7 @@ use nuncio_model::cluster::{
 use nuncio_model::route::Priority;
 
 use crate::endpoints::{address, assignment};
-use crate::proto::{ads, duration, header_key_format, named_address, uint32};
+use crate::proto::{ads, duration, header_key_format, named_address, pipe, uint32};
 use crate::{health, resource, tls};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -89,6 +89,10 @@ fn discovery(message: &mut cds::Cluster, discovery: &Discovery) -> Option<Arc<st
         Discovery::Static(endpoints) => {
             message.load_assignment =
                 Some(assignment(&message.name, endpoints.iter().map(address)));
+            (DiscoveryType::Static, None)
+        }
+        Discovery::Pipe(path) => {
+            message.load_assignment = Some(assignment(&message.name, std::iter::once(pipe(path))));
             (DiscoveryType::Static, None)
         }
         Discovery::Dns {

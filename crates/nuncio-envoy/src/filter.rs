@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::compression::gzip::compressor::v3 as gzip;
 use nuncio_envoy_api::envoy::extensions::filters::http::buffer::v3::Buffer;
 use nuncio_envoy_api::envoy::extensions::filters::http::compressor::v3 as compressor;
@@ -14,12 +15,14 @@ use nuncio_envoy_api::envoy::extensions::filters::http::custom_response::v3::Cus
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_http1_bridge::v3 as grpc_bridge;
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_stats::v3 as grpc_stats;
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
+use nuncio_envoy_api::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use nuncio_envoy_api::envoy::extensions::filters::http::lua::v3::Lua;
 use nuncio_envoy_api::envoy::extensions::filters::http::rbac::v3::Rbac;
 use nuncio_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpFilter as Entry, http_filter::ConfigType,
 };
+use nuncio_envoy_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::Resource;
@@ -36,6 +39,7 @@ use crate::resource;
 
 pub(crate) const CORS: &str = "envoy.filters.http.cors";
 const ROUTER: &str = "envoy.filters.http.router";
+const HEALTH_CHECK: &str = "envoy.filters.http.health_check";
 
 pub(crate) fn cors() -> Entry {
     filter(CORS, &Cors {})
@@ -57,6 +61,28 @@ pub(crate) fn filter<M: prost::Message + Name>(name: &str, config: &M) -> Entry 
         config_type: Some(ConfigType::TypedConfig(pack(config))),
         ..Default::default()
     }
+}
+
+/// Answers requests for a path: whether Envoy serves, or drains.
+pub(crate) fn health_check(path: &str) -> Entry {
+    let header = rds::HeaderMatcher {
+        name: ":path".to_owned(),
+        header_match_specifier: Some(rds::header_matcher::HeaderMatchSpecifier::StringMatch(
+            StringMatcher {
+                match_pattern: Some(MatchPattern::Exact(path.to_owned())),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    filter(
+        HEALTH_CHECK,
+        &HealthCheck {
+            pass_through_mode: bool_value(false),
+            headers: vec![header],
+            ..Default::default()
+        },
+    )
 }
 
 /// A filter whose settings come by themselves. Its type is told by its name.

@@ -14,7 +14,9 @@ mod listener;
 mod log;
 mod proto;
 mod rbac;
+mod ready;
 mod route;
+mod runtime;
 mod secret;
 mod table;
 mod tls;
@@ -29,11 +31,13 @@ use prost::Message;
 /// The Envoy whose API and behaviour the encoders are written and tested against.
 pub const ENVOY_VERSION: &str = "1.40";
 
-pub use bootstrap::BootstrapConfig;
+pub use bootstrap::{BootstrapConfig, StatsFormat, StatsSink};
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
 pub use filter::extension_config;
 pub use listener::listener;
+pub use ready::ready;
+pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use table::route_configuration;
 
@@ -43,6 +47,8 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     let mut insert = |resource_type, name: &Arc<str>, resource| {
         snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
     };
+    let runtime = runtime(&gateway.runtime);
+    insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
     for (name, each) in &gateway.clusters {
         insert(ResourceType::Cluster, name, cluster(each));
     }
@@ -58,6 +64,9 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     }
     for (name, each) in &gateway.listeners {
         insert(ResourceType::Listener, name, listener(each));
+    }
+    if let Some(each) = &gateway.ready {
+        insert(ResourceType::Listener, &each.name().into(), ready(each));
     }
     for (name, each) in &gateway.route_tables {
         let resource = route_configuration(each);

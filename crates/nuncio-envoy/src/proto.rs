@@ -52,6 +52,15 @@ pub(crate) fn named_address(host: &str, port: u16) -> core::Address {
     }
 }
 
+pub(crate) fn pipe(path: &str) -> core::Address {
+    core::Address {
+        address: Some(core::address::Address::Pipe(core::Pipe {
+            path: path.to_owned(),
+            ..Default::default()
+        })),
+    }
+}
+
 /// The aggregated stream that everything comes by.
 pub(crate) fn ads() -> core::ConfigSource {
     core::ConfigSource {

@@ -101,6 +101,8 @@ pub enum Discovery {
     Eds(Arc<str>),
     /// Addresses that never change.
     Static(Vec<Endpoint>),
+    /// A Unix socket on Envoy's machine.
+    Pipe(Arc<str>),
     Dns {
         host: Arc<str>,
         port: u16,

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
 use crate::filter::HttpFilter;
-use crate::listener::Listener;
+use crate::listener::{Listener, Ready};
 use crate::route::RouteTable;
+use crate::runtime::Runtime;
 use crate::tls::Secret;
 
 /// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
@@ -19,4 +20,7 @@ pub struct Gateway {
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
     pub secrets: BTreeMap<Arc<str>, Secret>,
     pub filters: BTreeMap<Arc<str>, HttpFilter>,
+    /// What has no name of its own: the process's flags, and its port for probes.
+    pub runtime: Runtime,
+    pub ready: Option<Ready>,
 }

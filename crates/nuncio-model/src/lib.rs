@@ -11,6 +11,7 @@ pub mod filter;
 pub mod listener;
 pub mod report;
 pub mod route;
+pub mod runtime;
 pub mod tls;
 pub mod value;
 

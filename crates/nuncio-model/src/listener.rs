@@ -27,6 +27,21 @@ pub struct Listener {
     pub filter_chains: Vec<FilterChain>,
 }
 
+/// A port on which Envoy answers `GET /ready` by itself: 200 while it serves, 503 while it drains.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ready {
+    pub address: IpAddr,
+    pub port: u16,
+    pub access_log: Option<AccessLog>,
+}
+
+impl Ready {
+    /// Its listener's name.
+    pub fn name(&self) -> String {
+        format!("ambassador-listener-ready-{}-{}", self.address, self.port)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub enum ListenerFilter {
     TlsInspector,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use nuncio_model::{Gateway, Report};
 
 use getambassador::RouteInfo;
-pub use settings::Settings;
+pub use settings::{ReadyPort, Settings};
 pub use store::{Object, Scope, Store, Table};
 
 /// What came of the resources.

@@ -192,7 +192,7 @@ fn yaml(value: &Value) -> String {
 const UNABRIDGED: &str = "listener::unabridged";
 
 /// Envoy's resources by type and name, without what every case has: the connection manager's
-/// fixed part, and the built-in routes with their cluster.
+/// fixed part, the built-in routes with their cluster, and an empty runtime.
 fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
     let mut types = Map::new();
     for resource_type in ResourceType::ALL {
@@ -206,6 +206,7 @@ fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
         }
         if abridge {
             resources.retain(|name, _| !name.starts_with("cluster_127_0_0_1_8877_"));
+            resources.retain(|_, resource| resource["layer"] != json!({}));
         }
         if !resources.is_empty() {
             types.insert(resource_type.short_name().to_owned(), resources.into());

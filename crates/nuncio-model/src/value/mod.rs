@@ -6,6 +6,7 @@ mod format;
 mod header;
 mod lua;
 mod regex;
+mod runtime;
 mod text;
 mod tls;
 
@@ -14,6 +15,7 @@ pub use format::{FormatString, LogFormat, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;
+pub use runtime::{FiniteNumber, RuntimeKey};
 pub use text::{HostLiteral, PathLiteral};
 pub use tls::{CipherSuites, Curve};
 

@@ -19,6 +19,7 @@ use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
+use super::envoy_admin;
 use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
@@ -100,7 +101,15 @@ impl ClusterSpec {
             Some(name) => resolver::find(context, "spec.resolver", name)?,
             None => context.module.defaults.resolver,
         };
-        let (discovery, endpoints) = discovery(context, object, through, &name.host, port);
+        let (discovery, endpoints) = if envoy_admin::is_meant(&name.host, port) {
+            if tls.is_some() {
+                return Err(envoy_admin::without_tls());
+            }
+            let socket = Arc::clone(&context.settings.envoy_admin);
+            (Discovery::Pipe(socket), None)
+        } else {
+            discovery(context, object, through, &name.host, port)
+        };
         let load_balancing = load_balancing(context, object, through)?;
         let health_checks = health_checks(context, object, &discovery, through);
         let outlier_detection = spec
@@ -186,6 +195,10 @@ impl ClusterSpec {
             load_balancing,
             endpoints,
         })
+    }
+
+    pub(super) fn is_envoy_admin(&self) -> bool {
+        matches!(self.cluster.discovery, Discovery::Pipe(_))
     }
 }
 

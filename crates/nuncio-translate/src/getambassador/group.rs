@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::association::{given, selects};
 use super::cluster::{Clusters, digest};
+use super::envoy_admin;
 use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
 use super::order::SortKey;
 use crate::store::Object;
@@ -272,7 +273,12 @@ impl<'a> Building<'a> {
                 runtime_key: Some(format!("routing.traffic_shift.{cluster}").into()),
             });
             let action = Action::Forward(Box::new(forward(target, cluster, &mirrors)));
-            routes.push(route(parsed, fraction, action));
+            let route = route(parsed, fraction, action);
+            if target.cluster.is_envoy_admin() {
+                routes.extend(envoy_admin::read_only(&route));
+            } else {
+                routes.push(route);
+            }
         }
         if let Some(parsed) = &self.redirect
             && let Target::Redirect(redirect) = &parsed.target

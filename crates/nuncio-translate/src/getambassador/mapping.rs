@@ -15,6 +15,7 @@ use nuncio_model::value::{
 
 use super::Context;
 use super::cluster::ClusterSpec;
+use super::envoy_admin;
 use super::mistake::Mistake;
 use super::module::fill;
 use super::policy::{cors, header_edits, retry_policy};
@@ -298,7 +299,13 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         }
         let cluster = ClusterSpec::of_mapping(self.context, self.object)?;
         if shadow {
+            if cluster.is_envoy_admin() {
+                return Err(envoy_admin::no_shadow());
+            }
             return Ok(Target::Shadow(Box::new(cluster)));
+        }
+        if cluster.is_envoy_admin() {
+            envoy_admin::note(&mut self.context.report, &self.object.at("spec.service"));
         }
         let path_rewrite = self.path_rewrite(path)?;
         let host_rewrite = self.host_rewrite()?;

@@ -12,6 +12,7 @@ mod association;
 mod builtin;
 mod cluster;
 mod diagnostics;
+mod envoy_admin;
 mod error_response;
 mod group;
 mod health;
@@ -33,6 +34,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
@@ -87,6 +89,11 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         files: BTreeSet::new(),
     };
     context.module = module::read(&mut context);
+    context.gateway.ready = settings.ready.map(|ready| Ready {
+        address: ready.address,
+        port: ready.port,
+        access_log: (ready.access_log).then(|| context.module.options.access_log.clone()),
+    });
     let mut clusters = cluster::Clusters::default();
     let mut groups = group::groups(&mut context, &mut clusters);
     groups.extend(builtin::groups(&mut context, &mut clusters));

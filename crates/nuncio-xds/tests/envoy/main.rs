@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nuncio_envoy_api::resource::ResourceType;
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_xds::{Counters, Options};
 use resources::Config;
 use serde_json::{Value, json};
@@ -542,4 +542,36 @@ async fn a_filter_refused_at_the_start_lets_nobody_through() {
     assert_eq!(status.refused.len(), 1);
     assert_eq!(get(ports[0]).await, answer("a"));
     assert_eq!(get(ports[1]).await.unwrap().0, 500);
+}
+
+#[tokio::test]
+async fn the_runtime_changes_while_envoy_runs() {
+    let fixture = Fixture::start(Options::default());
+    let port = free_port();
+    let config = simple(port, upstream("a", NO_DELAY).await);
+    let started = config.clone().runtime(json!({ "some.flag": true }));
+    fixture.server.apply(started.build()).await;
+    assert_eq!(get(port).await, answer("a"));
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"true\""), "{runtime}");
+
+    let changed = config.clone().runtime(json!({ "some.number": 7 }));
+    fixture.server.apply(changed.build()).await;
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"7\""), "{runtime}");
+    assert!(!runtime.contains("some.flag"), "{runtime}");
+
+    let bad = config.runtime(json!({ "some.number": [7] }));
+    let status = fixture.server.apply(bad.build()).await;
+    assert_eq!(status.refused.len(), 1);
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"7\""), "{runtime}");
+}
+
+#[tokio::test]
+async fn a_missing_runtime_does_not_hold_the_start() {
+    let fixture = Fixture::start(Options::default());
+    let status = fixture.server.apply(Snapshot::default()).await;
+    assert!(status.first_config_answered);
+    assert!(fixture.admin("/ready").await.contains("LIVE"));
 }

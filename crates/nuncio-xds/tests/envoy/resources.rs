@@ -9,14 +9,22 @@ use nuncio_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use nuncio_envoy_api::envoy::config::listener::v3::Listener;
 use nuncio_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3::Secret;
+use nuncio_envoy_api::envoy::service::runtime::v3::Runtime;
 use nuncio_envoy_api::json::from_json;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 use serde_json::{Value, json};
 
 /// Builds a snapshot.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Config(Snapshot);
+
+impl Default for Config {
+    /// Without anything but an empty runtime, which Envoy always asks for.
+    fn default() -> Self {
+        Self(Snapshot::default()).runtime(json!({}))
+    }
+}
 
 impl Config {
     pub fn build(&self) -> Snapshot {
@@ -154,6 +162,13 @@ impl Config {
             "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }]
         });
         self.put::<RouteConfiguration>(ResourceType::RouteConfiguration, name, table, &[]);
+        self
+    }
+
+    /// The layer of Envoy's runtime that is discovered.
+    pub fn runtime(mut self, layer: Value) -> Self {
+        let runtime = json!({ "name": "runtime", "layer": layer });
+        self.put::<Runtime>(ResourceType::Runtime, "runtime", runtime, &[]);
         self
     }
 

@@ -159,6 +159,10 @@ impl Fixture {
                     "endpoint": { "address": { "pipe": { "path": self.path("xds.sock") } } }
                 }] }] }
             }] },
+            "layered_runtime": { "layers": [{
+                "name": "runtime",
+                "rtds_layer": { "name": "runtime", "rtds_config": ads }
+            }] },
             "cluster_manager": { "enable_deferred_cluster_creation": true }
         })
     }

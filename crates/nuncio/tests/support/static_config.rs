@@ -14,6 +14,8 @@ pub(crate) struct StaticConfig {
     listeners: Vec<Value>,
     clusters: Vec<Value>,
     secrets: Vec<Value>,
+    /// Of the runtime.
+    layers: Vec<Value>,
 }
 
 impl StaticConfig {
@@ -48,25 +50,38 @@ impl StaticConfig {
             secret["name"] = format!("{tag}-{name}").into();
             self.secrets.push(secret);
         }
+        for name in snapshot.of(ResourceType::Runtime).keys() {
+            let runtime = json(ResourceType::Runtime, name);
+            if runtime["layer"] != json!({}) {
+                let layer = json!({ "name": tag, "static_layer": runtime["layer"] });
+                self.layers.push(layer);
+            }
+        }
     }
 
     /// Envoy's words, if it refuses anything.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
+        let bootstrap = nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
+            node_id: String::new(),
+            node_cluster: String::new(),
+            xds_socket: PathBuf::new(),
+            admin_socket: PathBuf::new(),
+            max_heap_bytes: None,
+            max_downstream_connections: 1,
+            stats_sink: None,
+        });
+        let own = bootstrap["layered_runtime"]["layers"].as_array().unwrap();
+        // What is discovered otherwise stands in the layers.
+        let own = own.iter().filter(|layer| layer["rtds_layer"].is_null());
+        let layers: Vec<_> = own.chain(&self.layers).collect();
         let bootstrap = json!({
             "static_resources": {
                 "listeners": self.listeners,
                 "clusters": self.clusters,
                 "secrets": self.secrets,
             },
-            "layered_runtime": nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
-                node_id: String::new(),
-                node_cluster: String::new(),
-                xds_socket: PathBuf::new(),
-                admin_socket: PathBuf::new(),
-                max_heap_bytes: None,
-                max_downstream_connections: 1,
-            })["layered_runtime"],
+            "layered_runtime": { "layers": layers },
         });
         let path = folder.path().join("envoy.json");
         std::fs::write(&path, bootstrap.to_string()).unwrap();

@@ -7,6 +7,7 @@
 mod defaults;
 mod filters;
 mod options;
+mod runtime;
 
 use std::sync::Arc;
 
@@ -138,6 +139,7 @@ impl Keys<'_, '_, '_> {
     fn read(mut self) -> Module {
         let default = Module::default();
         self.without_effect();
+        self.runtime_flags();
         let defaults = self.config.defaults.as_ref();
         let tls_secret_namespacing = defaults.and_then(|defaults| defaults.tls_secret_namespacing);
         Module {
