@@ -12,7 +12,7 @@ pub use domain::{Domain, ServerName};
 pub use format::{FormatString, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use regex::Regex;
-pub use text::{HostLiteral, PathLiteral};
+pub use text::{HostLiteral, PathLiteral, PathSegments};
 pub use tls::{CipherSuites, Curve};
 
 /// Why a value was refused: what is wrong, and what to write instead.
