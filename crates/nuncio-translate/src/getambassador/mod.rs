@@ -21,6 +21,7 @@ mod module;
 mod order;
 mod redirect;
 mod service;
+mod share;
 mod tls;
 mod unsupported;
 
