@@ -1,9 +1,9 @@
 //! From resources to the model: the store, and one front end for each API.
 //!
 //! ```text
-//!  RawObject ──▶ store ──▶ getambassador ──▶ Gateway
-//!                  │             │              + routes, as the diagnostics list them
-//!                  └── report ◀──┘
+//!  RawObject ──▶ store ──▶ ingress ──▶ getambassador ──▶ Gateway
+//!                  │          │              │              + routes, as the diagnostics list them
+//!                  └────── report ◀──────────┘
 //! ```
 //!
 //! Everything here is pure: no I/O, no clock, no async. Nothing here fails: what is wrong with a
@@ -11,6 +11,7 @@
 
 pub mod certificate;
 pub mod getambassador;
+mod ingress;
 pub mod resolve;
 mod settings;
 pub mod store;
@@ -33,7 +34,11 @@ pub struct Translation {
 
 /// Turns everything in a store into one gateway.
 pub fn translate(store: &Store, settings: &Settings) -> Translation {
-    let mut translation = getambassador::translate(store, settings);
+    let ingresses = ingress::translate(store);
+    let mut translation = getambassador::translate(store, settings, &ingresses.made);
+    translation
+        .report
+        .extend(ingresses.report.entries().iter().cloned());
     translation.report.extend(store.report());
     translation.report.sort();
     translation

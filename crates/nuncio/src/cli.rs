@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
-/// nuncio reads Emissary's resources (Listener, Host, Mapping) from a folder of YAML and serves
-/// them through Envoy. A change to the folder is served at once and drops nothing.
+/// nuncio reads Emissary's resources (Listener, Host, Mapping) and Ingresses from a folder of YAML
+/// and serves them through Envoy. A change to the folder is served at once and drops nothing.
 #[derive(Parser, Debug)]
 #[command(name = "nuncio", version, disable_version_flag = true)]
 #[command(after_help = "\

@@ -18,7 +18,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nuncio_api::getambassador;
+use nuncio_api::{getambassador, ingress};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
@@ -369,6 +369,8 @@ fn every_field_has_a_case() -> Result<(), Failed> {
         ("Host", fields::<getambassador::Host>()),
         ("Mapping", fields::<getambassador::Mapping>()),
         ("TLSContext", fields::<getambassador::TlsContext>()),
+        ("Ingress", fields::<ingress::Ingress>()),
+        ("IngressClass", fields::<ingress::IngressClass>()),
     ] {
         let used = used.entry(kind.to_owned()).or_default();
         missing.extend(

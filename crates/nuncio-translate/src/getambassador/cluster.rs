@@ -140,6 +140,19 @@ impl ClusterSpec {
         })
     }
 
+    /// Leaves nothing behind it: requests are answered with 503. Its names are its own: those of
+    /// the service are for those who reach it.
+    pub(super) fn without_endpoints(&mut self) {
+        self.name.push_str("_unavailable");
+        self.cluster.alt_stat_name = self
+            .cluster
+            .alt_stat_name
+            .as_ref()
+            .map(|name| format!("{name}_unavailable").into());
+        self.cluster.discovery = Discovery::Static(Vec::new());
+        self.endpoints = None;
+    }
+
     /// A cluster of one address, such as nuncio's own.
     pub(super) fn of_address(origin: &Origin, address: SocketAddr, namespace: &str) -> Self {
         let service = address.to_string();

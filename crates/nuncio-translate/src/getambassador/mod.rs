@@ -6,6 +6,8 @@
 //!  Host, TLSContext ──▶ host ──────────────────┘       └──▶ Gateway
 //! ```
 //!
+//! Hosts and Mappings that are made of Ingresses come in beside those that users write.
+//!
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
@@ -15,6 +17,7 @@ mod diagnostics;
 mod group;
 mod host;
 mod listener;
+mod made;
 mod mapping;
 mod mistake;
 mod module;
@@ -28,6 +31,7 @@ mod unsupported;
 use nuncio_model::{Gateway, Report};
 
 pub use diagnostics::{HeaderInfo, MappingInfo, RouteCluster, RouteInfo};
+pub(crate) use made::{Made, MadeMapping};
 
 use crate::store::Store;
 use crate::{Settings, Translation};
@@ -35,16 +39,18 @@ use crate::{Settings, Translation};
 /// What every step reads and writes.
 pub(crate) struct Context<'a> {
     store: &'a Store,
+    made: &'a Made,
     settings: &'a Settings,
     report: Report,
     gateway: Gateway,
     module: module::Module,
 }
 
-/// Translates everything that a store has of getambassador.io.
-pub fn translate(store: &Store, settings: &Settings) -> Translation {
+/// Translates everything that a store has of getambassador.io, and what is made of other resources.
+pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Translation {
     let mut context = Context {
         store,
+        made,
         settings,
         report: Report::default(),
         gateway: Gateway::default(),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use nuncio_api::getambassador;
 use nuncio_api::{ObjectKey, RawObject};
+use nuncio_api::{getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -88,6 +88,19 @@ impl Store {
                 }
                 self.endpoint_slices.insert(slice);
             }),
+            (ingress::GROUP, "Ingress") if object.version() == kinds::INGRESS_VERSION => reader
+                .spec(object, Some(&self.schemas.ingress))
+                .map(|o| self.ingresses.insert(o)),
+            // Its older version has the same fields.
+            (ingress::GROUP, "IngressClass") => reader
+                .spec(object, Some(&self.schemas.ingress_class))
+                .map(|o| self.ingress_classes.insert(o)),
+            (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
+                if self.is_meant(&object.meta) {
+                    reader.is_read(kinds::old_ingress(&object));
+                }
+                None
+            }
             (group, kind) => {
                 reader.is_read(kinds::other(group, object.version(), kind));
                 None

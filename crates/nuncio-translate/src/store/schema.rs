@@ -1,6 +1,6 @@
 //! What a kind's schema says of a resource: fields that the kind does not have.
 
-use nuncio_api::getambassador;
+use nuncio_api::{getambassador, ingress};
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -211,6 +211,8 @@ pub(super) struct Schemas {
     pub(super) tcp_mapping: Schema,
     pub(super) tls_context: Schema,
     pub(super) kubernetes_resolver: Schema,
+    pub(super) ingress: Schema,
+    pub(super) ingress_class: Schema,
 }
 
 impl Default for Schemas {
@@ -222,6 +224,8 @@ impl Default for Schemas {
             tcp_mapping: Schema::of::<getambassador::TcpMapping>(),
             tls_context: Schema::of::<getambassador::TlsContext>(),
             kubernetes_resolver: Schema::of::<getambassador::KubernetesResolver>(),
+            ingress: Schema::of::<ingress::Ingress>(),
+            ingress_class: Schema::of::<ingress::IngressClass>(),
         }
     }
 }
