@@ -11,7 +11,7 @@
 
 pub mod certificate;
 pub mod getambassador;
-mod ingress;
+pub mod ingress;
 pub mod resolve;
 mod settings;
 pub mod store;
@@ -30,12 +30,14 @@ pub struct Translation {
     pub report: Report,
     /// The routes as the diagnostics list them, in the order in which they match.
     pub routes: Vec<RouteInfo>,
+    pub ingress_status: ingress::Status,
 }
 
 /// Turns everything in a store into one gateway.
 pub fn translate(store: &Store, settings: &Settings) -> Translation {
-    let ingresses = ingress::translate(store);
+    let ingresses = ingress::translate(store, settings);
     let mut translation = getambassador::translate(store, settings, &ingresses.made);
+    translation.ingress_status = ingresses.status;
     translation
         .report
         .extend(ingresses.report.entries().iter().cloned());

@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::ingress::PodLabels;
 use crate::store::Scope;
 
 /// What translation depends on beside the resources.
@@ -14,6 +15,8 @@ pub struct Settings {
     /// A Host's `mappingSelector` takes a Mapping that has all its labels and its hostname;
     /// otherwise one that has any label or the hostname (`DISABLE_STRICT_LABEL_SELECTORS`).
     pub strict_label_selectors: bool,
+    /// The labels of nuncio's own pod, where they are known: they say which Service is its own.
+    pub pod_labels: Option<PodLabels>,
 }
 
 impl Settings {
@@ -24,6 +27,7 @@ impl Settings {
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,
+            pod_labels: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use nuncio_sources::{ChangeSet, Folder, Position, position};
 use nuncio_translate::{Scope, Settings, Store};
 
 use crate::cli::CheckArgs;
+use crate::pod;
 
 /// Everything is in effect.
 const FINE: u8 = 0;
@@ -35,7 +36,10 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
         }
     }
     let scope = Scope::from_vars(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
-    let settings = Settings::new(&scope);
+    let settings = Settings {
+        pod_labels: pod::labels(args.pod_labels.as_deref())?,
+        ..Settings::new(&scope)
+    };
 
     let ChangeSet {
         upserted, problems, ..

@@ -81,6 +81,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", env = "ENVOY_CONCURRENCY")]
     pub concurrency: Option<u32>,
 
+    /// File with the labels of nuncio's own pod, as the downward API writes it (key="value"). They
+    /// say which Service is nuncio's own, whose addresses are those of Ingresses. It is read at the
+    /// start; labels that change need a restart.
+    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
+    pub pod_labels: Option<PathBuf>,
+
     /// How much to log: error, warn, info, debug, trace.
     #[arg(
         long,
@@ -104,4 +110,8 @@ pub struct CheckArgs {
     /// Folders or files of YAML or JSON manifests.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+
+    /// File with the labels of nuncio's own pod, as `nuncio run` takes it.
+    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
+    pub pod_labels: Option<PathBuf>,
 }

@@ -25,6 +25,7 @@ use crate::engine::{Engine, Served};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::overview::{self, ReportLog};
+use crate::pod;
 use crate::supervisor::{self, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -55,6 +56,7 @@ pub fn run(args: RunArgs) -> ExitCode {
 async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let scope = Scope::from_vars(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    let pod_labels = pod::labels(args.pod_labels.as_deref())?;
     let envoy = envoy_program(args.envoy.as_deref())?;
     let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
     let admin_listener = admin::bind(args.admin).await?;
@@ -62,6 +64,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         bind_address: args.bind,
         admin: admin_listener.local_addr()?,
         strict_label_selectors: !is_true("DISABLE_STRICT_LABEL_SELECTORS"),
+        pod_labels,
         ..Settings::new(&scope)
     };
     let identity = Arc::new(Identity::new(scope.clone()));

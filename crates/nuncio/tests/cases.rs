@@ -24,6 +24,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, position};
+use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use schema::fields;
 use serde_json::{Map, Value, json};
@@ -116,7 +117,8 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        translate(&input, &variables)
+        let pod_labels = fs::read_to_string(self.folder.join("pod-labels")).ok();
+        translate(&input, &variables, pod_labels.as_deref())
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -152,11 +154,16 @@ impl Case {
     }
 }
 
-fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
+fn translate(
+    input: &str,
+    variables: &BTreeMap<String, String>,
+    pod_labels: Option<&str>,
+) -> Outcome {
     let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
         strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+        pod_labels: pod_labels.map(|text| parse_pod_labels(text).unwrap()),
         ..Settings::new(&scope)
     };
     let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
@@ -325,7 +332,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
         + "  add_response_headers:\n"
         + &headers;
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), None);
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
@@ -341,7 +348,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let curves = Curve::known().join(", ");
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), None);
     let mut whole = StaticConfig::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();

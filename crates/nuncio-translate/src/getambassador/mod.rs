@@ -69,5 +69,6 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         gateway: context.gateway,
         report: context.report,
         routes,
+        ..Translation::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nuncio_api::core::{LoadBalancerStatus, ServiceSpec};
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_api::{getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
@@ -72,7 +73,7 @@ impl Store {
                     _ => reader.spec(object, None).map(|o| self.modules.insert(o)),
                 }
             }
-            ("", "Service") => reader.spec(object, None).map(|o| self.services.insert(o)),
+            ("", "Service") => reader.service(object).map(|o| self.services.insert(o)),
             ("", "Endpoints") => reader.whole(object).map(|o| self.endpoints.insert(o)),
             ("", "Secret") => reader.whole(object).map(|o| self.secrets.insert(o)),
             ("", "ConfigMap") => reader.whole(object).map(|o| self.config_maps.insert(o)),
@@ -174,6 +175,31 @@ impl Reader {
             }
         }
         typed
+    }
+
+    /// A Service. What its status says concerns no request: it costs only itself.
+    fn service(&mut self, mut object: RawObject) -> Option<Object<ServiceSpec>> {
+        let status = object
+            .body
+            .get_mut("status")
+            .and_then(|status| status.get_mut("loadBalancer"))
+            .map(Value::take);
+        let mut service = self.spec::<ServiceSpec>(object, None)?;
+        if let Some(mut status) = status {
+            strip_nulls(&mut status);
+            match deserialize::<LoadBalancerStatus>(status, "status.loadBalancer", None) {
+                Ok(status) => service.spec.load_balancer = status,
+                Err(mistake) => self
+                    .report
+                    .warning(
+                        &self.origin.field(mistake.field),
+                        mistake.reason,
+                        mistake.message,
+                    )
+                    .help("its addresses are not shown until this is mended"),
+            }
+        }
+        Some(service)
     }
 
     /// A kind whose content stands beside `metadata`.
