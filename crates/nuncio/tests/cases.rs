@@ -18,12 +18,13 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nuncio_api::getambassador;
+use nuncio_api::{getambassador, ingress};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, position};
+use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use schema::fields;
 use serde_json::{Map, Value, json};
@@ -116,7 +117,8 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        translate(&input, &variables, &self.folder)
+        let pod_labels = fs::read_to_string(self.folder.join("pod-labels")).ok();
+        translate(&input, &variables, pod_labels.as_deref(), &self.folder)
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -153,11 +155,17 @@ impl Case {
 }
 
 /// `/case/…` in resources is a file of the case's folder.
-fn translate(input: &str, variables: &BTreeMap<String, String>, folder: &Path) -> Outcome {
+fn translate(
+    input: &str,
+    variables: &BTreeMap<String, String>,
+    pod_labels: Option<&str>,
+    folder: &Path,
+) -> Outcome {
     let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
         strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+        pod_labels: pod_labels.map(|text| parse_pod_labels(text).unwrap()),
         ..Settings::new(&scope)
     };
     let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
@@ -332,7 +340,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
         + "  add_response_headers:\n"
         + &headers;
-    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
+    let outcome = translate(&input, &BTreeMap::new(), None, Path::new(""));
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
@@ -348,7 +356,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let curves = Curve::known().join(", ");
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
-    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
+    let outcome = translate(&input, &BTreeMap::new(), None, Path::new(""));
     let mut whole = StaticConfig::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();
@@ -376,6 +384,8 @@ fn every_field_has_a_case() -> Result<(), Failed> {
         ("Host", fields::<getambassador::Host>()),
         ("Mapping", fields::<getambassador::Mapping>()),
         ("TLSContext", fields::<getambassador::TlsContext>()),
+        ("Ingress", fields::<ingress::Ingress>()),
+        ("IngressClass", fields::<ingress::IngressClass>()),
     ] {
         let used = used.entry(kind.to_owned()).or_default();
         missing.extend(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::route::{
-    Action, ErrorResponses, Forward, Mirror, Route, RouteMatch, RuntimeFraction,
+    Action, ErrorResponses, Forward, Mirror, PathMatch, Route, RouteMatch, RuntimeFraction,
 };
 use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
@@ -14,8 +14,10 @@ use super::Context;
 use super::association::{given, selects};
 use super::cluster::{Clusters, digest};
 use super::envoy_admin;
+use super::made::MadeMapping;
 use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
 use super::order::SortKey;
+use super::share::shares;
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.
@@ -31,6 +33,8 @@ pub(super) struct Group {
     pub(super) labels: BTreeMap<String, String>,
     /// Every Host takes it, whatever it selects.
     pub(super) built_in: bool,
+    /// Nobody wrote it as a Mapping.
+    pub(super) made: bool,
     /// In the order in which they are tried.
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) members: Vec<Member>,
@@ -38,6 +42,7 @@ pub(super) struct Group {
 
 /// One Mapping of a group, as diagnostics show it.
 pub(super) struct Member {
+    pub(super) name: String,
     pub(super) origin: Origin,
     pub(super) rkey: String,
     pub(super) service: String,
@@ -60,11 +65,17 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
     let store = context.store;
     let mut building: Vec<Building<'_>> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
-    for object in store.mappings.by_rkey() {
-        let Some(parsed) = mapping::parse(context, object) else {
+    let made = context.made.mappings.iter();
+    let made = made.map(|made| (&made.object, Some(made)));
+    let written = store.mappings.by_rkey().into_iter();
+    for (object, made) in written.map(|object| (&**object, None)).chain(made) {
+        let Some(mut parsed) = mapping::parse(context, object) else {
             continue;
         };
-        let key = group_key(context, &parsed);
+        if let Some(made) = made {
+            made.amend(&mut parsed);
+        }
+        let key = group_key(context, &parsed, made);
         match index.get(&key) {
             Some(&at) => building[at].add(context, parsed),
             None => {
@@ -93,7 +104,7 @@ pub(super) fn own_error_responses(groups: &[Group]) -> Option<Origin> {
 ///
 /// Emissary looks at the Hosts only for Mappings without a hostname; two Mappings with hostname
 /// "*" and one prefix, meant for two Hosts, become one canary group there and neither works.
-fn group_key(context: &Context<'_>, parsed: &Parsed<'_>) -> String {
+fn group_key(context: &Context<'_>, parsed: &Parsed<'_>, made: Option<&MadeMapping>) -> String {
     let criteria = &parsed.criteria;
     let mut key = format!("{}\0{}", criteria.precedence, criteria.prefix);
     for criterion in criteria.headers.iter().chain(&criteria.query_parameters) {
@@ -103,9 +114,14 @@ fn group_key(context: &Context<'_>, parsed: &Parsed<'_>) -> String {
         key.push_str(&criterion.value);
     }
     key.push_str(&format!("\0{}", criteria.headers.len()));
+    if made.is_some_and(|made| made.wildcard.is_some()) {
+        // It matches one label only, unlike a Mapping's hostname that is written alike.
+        key.push_str("\0label");
+    }
     let labels = &parsed.object.meta.labels;
     if !labels.is_empty() {
-        for host in context.store.hosts.iter() {
+        let written = context.store.hosts.iter().map(AsRef::as_ref);
+        for host in written.chain(&context.made.hosts) {
             let spec = &host.spec;
             let selector =
                 given(spec.mapping_selector.as_ref()).or_else(|| given(spec.selector.as_ref()));
@@ -138,6 +154,7 @@ struct Building<'a> {
     core: BTreeMap<&'static str, Value>,
     first: &'a Object<Mapping>,
     criteria: Criteria,
+    path: PathMatch,
     association: Association,
 }
 
@@ -150,6 +167,7 @@ impl<'a> Building<'a> {
             core: core(&parsed),
             first: parsed.object,
             criteria: parsed.criteria.clone(),
+            path: parsed.path.clone(),
             association: parsed.association.clone(),
         };
         building.put(parsed);
@@ -213,21 +231,17 @@ impl<'a> Building<'a> {
                         ),
                     )
                     .help(format!(
-                        "it shares the criteria of Mapping {}/{}: write the same value in both, \
-                         or give it criteria of its own",
-                        self.first.namespace(),
-                        self.first.name()
+                        "it shares the criteria of {}: write the same value in both, or give it \
+                         criteria of its own",
+                        self.first.id
                     ));
                 return;
             }
         }
         // What it does not set itself is the group's.
         let spec = &parsed.object.spec;
-        if spec.prefix_regex.is_none()
-            && spec.prefix_exact.is_none()
-            && let Ok(path) = mapping::path_match(&self.first.spec, &parsed.criteria.prefix)
-        {
-            parsed.path = path;
+        if spec.prefix_regex.is_none() && spec.prefix_exact.is_none() {
+            parsed.path = self.path.clone();
         }
         if spec.case_sensitive.is_none() {
             parsed.case_sensitive = self.first.spec.case_sensitive.unwrap_or(true);
@@ -307,6 +321,7 @@ impl<'a> Building<'a> {
             association: self.association,
             labels,
             built_in: false,
+            made: self.first.part.is_some(),
             routes,
             members,
         })
@@ -353,6 +368,7 @@ fn core(parsed: &Parsed<'_>) -> BTreeMap<&'static str, Value> {
 
 fn member(parsed: &Parsed<'_>, kind: MemberKind, weight: u32) -> Member {
     Member {
+        name: parsed.object.name().to_owned(),
         origin: parsed.object.origin(),
         rkey: parsed.object.rkey.clone(),
         service: parsed.object.spec.service.clone().unwrap_or_default(),
@@ -408,103 +424,6 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
     }
 }
 
-/// A member's part of a group's requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Share {
-    /// Index of the member.
-    member: usize,
-    percent: u32,
-    /// Its share and those before it: what Envoy draws one random number against.
-    cumulative: u32,
-}
-
-/// Gives every member its share, and leaves out those whose weight does not fit.
-fn shares(context: &mut Context<'_>, members: &mut Vec<Parsed<'_>>) -> Vec<Share> {
-    // Emissary stops at the first weight that does not fit, so that all others get nothing. Here
-    // that member alone is left out.
-    let mut sum = 0i64;
-    members.retain(|parsed| {
-        let Some(weight) = parsed.weight else {
-            return true;
-        };
-        let at = parsed.object.at("spec.weight");
-        let name = parsed.object.name();
-        let message = if weight > 100 {
-            format!("Mapping {name} has invalid weight {weight}")
-        } else if sum + weight > 100 {
-            format!(
-                "Total weight of mappings exceeds 100: {name} wants {weight}, and {sum} are \
-                 taken by Mappings with the same criteria"
-            )
-        } else {
-            sum += weight;
-            return true;
-        };
-        context
-            .report
-            .error(&at, Reason::InvalidValue, message)
-            .help("write shares in percent, together at most 100; this Mapping is left out");
-        false
-    });
-    let weights: Vec<Option<u32>> = members
-        .iter()
-        .map(|parsed| parsed.weight.and_then(|weight| u32::try_from(weight).ok()))
-        .collect();
-    normalise(&weights)
-}
-
-/// Emissary's normalisation. A lone member has everything. Weighted ones come first, in order;
-/// those without a weight share the rest evenly, rounded to even, the last taking what is left.
-/// Without any of those the rest of the requests goes on to later routes.
-fn normalise(weights: &[Option<u32>]) -> Vec<Share> {
-    if weights.len() == 1 {
-        return vec![Share {
-            member: 0,
-            percent: 100,
-            cumulative: 100,
-        }];
-    }
-    let mut shares = Vec::new();
-    let mut cumulative = 0;
-    let mut push = |member, cumulative: &mut u32, to: u32| {
-        shares.push(Share {
-            member,
-            percent: to - *cumulative,
-            cumulative: to,
-        });
-        *cumulative = to;
-    };
-    for (member, weight) in weights.iter().enumerate() {
-        if let Some(weight) = weight {
-            let to = cumulative + weight;
-            push(member, &mut cumulative, to);
-        }
-    }
-    let unweighted: Vec<usize> = (0..weights.len())
-        .filter(|member| weights[*member].is_none())
-        .collect();
-    if let Some((last, others)) = unweighted.split_last() {
-        let each = divide_to_even(100 - cumulative, unweighted.len());
-        for member in others {
-            let to = (cumulative + each).min(100);
-            push(*member, &mut cumulative, to);
-        }
-        push(*last, &mut cumulative, 100);
-    }
-    shares
-}
-
-/// Rounded to the nearest, halves to even, as Python does.
-fn divide_to_even(total: u32, parts: usize) -> u32 {
-    let parts = u32::try_from(parts).unwrap_or(u32::MAX);
-    let (quotient, remainder) = (total / parts, total % parts);
-    match (remainder * 2).cmp(&parts) {
-        std::cmp::Ordering::Less => quotient,
-        std::cmp::Ordering::Greater => quotient + 1,
-        std::cmp::Ordering::Equal => quotient + quotient % 2,
-    }
-}
-
 /// The group of one of nuncio's own, such as the probes.
 pub(super) fn built_in(
     context: &mut Context<'_>,
@@ -516,83 +435,4 @@ pub(super) fn built_in(
         built_in: true,
         ..group
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn cumulative(weights: &[Option<u32>]) -> Vec<(usize, u32)> {
-        normalise(weights)
-            .iter()
-            .map(|share| (share.member, share.cumulative))
-            .collect()
-    }
-
-    #[test]
-    fn the_examples() {
-        assert_eq!(cumulative(&[Some(0)]), [(0, 100)]);
-        assert_eq!(cumulative(&[Some(10), Some(20)]), [(0, 10), (1, 30)]);
-        assert_eq!(cumulative(&[None, Some(10)]), [(1, 10), (0, 100)]);
-        assert_eq!(
-            cumulative(&[None, None, None]),
-            [(0, 33), (1, 66), (2, 100)]
-        );
-        assert_eq!(cumulative(&[Some(100), None]), [(0, 100), (1, 100)]);
-        // (100 - 25) / 6 = 12.5 is 12, rounded to even.
-        assert_eq!(
-            cumulative(&[Some(25), None, None, None, None, None, None])[1..4],
-            [(1, 37), (2, 49), (3, 61)]
-        );
-    }
-
-    proptest! {
-        /// Envoy draws one number a request and takes the first route that it is below.
-        #[test]
-        fn each_member_gets_the_specified_share(
-            weights in prop::collection::vec(prop::option::of(0u32..=60), 2..8)
-        ) {
-            let sum: u32 = weights.iter().flatten().sum();
-            prop_assume!(sum <= 100);
-            let shares = normalise(&weights);
-            let mut drawn = vec![0u32; weights.len()];
-            for number in 0..100 {
-                if let Some(share) = shares.iter().find(|share| number < share.cumulative) {
-                    drawn[share.member] += 1;
-                }
-            }
-            let open = weights.iter().filter(|weight| weight.is_none()).count();
-            for (member, weight) in weights.iter().enumerate() {
-                if let Some(weight) = weight {
-                    prop_assert_eq!(drawn[member], *weight);
-                }
-                prop_assert_eq!(
-                    drawn[member],
-                    shares.iter().find(|s| s.member == member).unwrap().percent
-                );
-            }
-            let total: u32 = drawn.iter().sum();
-            prop_assert_eq!(total, if open == 0 { sum } else { 100 });
-            if open > 0 {
-                let each = f64::from(100 - sum) / open as f64;
-                let rounded = {
-                    let floor = each.floor();
-                    let fraction = each - floor;
-                    let up = fraction > 0.5 || (fraction == 0.5 && floor % 2.0 == 1.0);
-                    floor + f64::from(u8::from(up))
-                } as u32;
-                let unweighted: Vec<_> =
-                    (0..weights.len()).filter(|m| weights[*m].is_none()).collect();
-                let mut left = 100 - sum;
-                for (i, member) in unweighted.iter().enumerate() {
-                    let expected =
-                        if i + 1 == unweighted.len() { left } else { rounded.min(left) };
-                    prop_assert_eq!(drawn[*member], expected);
-                    left -= expected;
-                }
-            }
-        }
-    }
 }

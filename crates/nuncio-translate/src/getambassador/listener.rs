@@ -12,14 +12,13 @@ use nuncio_model::route::{
     Action, HeaderMatch, PathMatch, Redirect, RedirectPath, RedirectScheme, RedirectStatus, Route,
     RouteTable, StringMatch, VirtualHost,
 };
-use nuncio_model::tls::Termination;
 use nuncio_model::value::{Domain, MatchHeaderName};
 use nuncio_model::{Origin, Reason, ResourceId};
 
 use super::Context;
 use super::association::{globs_intersect, selects, selects_loosely, unknown_operator};
 use super::group::Group;
-use super::host::Host;
+use super::host::{Host, alike};
 use super::mapping::Association;
 use crate::store::Object;
 
@@ -89,9 +88,9 @@ pub(super) fn listeners(context: &mut Context<'_>, hosts: &[Host], groups: &[Gro
 #[derive(Default)]
 struct Reported {
     /// Hosts whose hostname another has.
-    duplicates: HashSet<Arc<ResourceId>>,
+    duplicates: HashSet<(Origin, Domain)>,
     /// Hosts that lost their TLS.
-    mismatched: HashSet<Arc<ResourceId>>,
+    mismatched: HashSet<(Origin, Domain)>,
     /// Groups that some Host takes, by index.
     bound: HashSet<usize>,
     /// Hosts on some Listener.
@@ -291,8 +290,8 @@ impl Build<'_> {
             return None;
         }
         let all = from == Some(NamespaceFrom::All);
-        let mut taken: HashMap<&Domain, &Host> = HashMap::new();
-        let mut bound = Vec::new();
+        let mut taken: HashMap<&Domain, usize> = HashMap::new();
+        let mut bound: Vec<Bound<'h>> = Vec::new();
         for host in hosts {
             let near = all || host.namespace == self.object.namespace();
             let selected = binding
@@ -303,26 +302,39 @@ impl Build<'_> {
                 continue;
             }
             // The first counts, for TLS and cleartext alike.
-            if let Some(first) = taken.get(&host.hostname) {
-                if reported
-                    .duplicates
-                    .insert(Arc::clone(&host.origin.resource))
-                {
+            if let Some(at) = taken.get(&host.hostname) {
+                let first = bound[*at].host;
+                let same = host.made && first.same_tls(host, &context.gateway);
+                if !same && reported.duplicates.insert(host.key()) {
+                    let (whose, hostname) = (&first.origin.resource, &host.hostname);
+                    let (message, help) = if host.made && first.made {
+                        (
+                            format!("{whose} has another certificate for {hostname}, which counts"),
+                            "use the same certificate in both",
+                        )
+                    } else {
+                        (
+                            format!("{whose} has the hostname {hostname} too, and counts"),
+                            "give one of them another hostname, or merge them",
+                        )
+                    };
                     context
                         .report
-                        .error(
-                            &host.origin.field("spec.hostname"),
-                            Reason::Conflict,
-                            format!(
-                                "Host {}/{} has the hostname {} too, and counts",
-                                first.namespace, first.name, host.hostname
-                            ),
-                        )
-                        .help("give one of them another hostname, or merge them");
+                        .error(&host.at("spec.hostname"), Reason::Conflict, message)
+                        .help(help);
+                }
+                if host.made && first.made {
+                    // A hostname may stand in the rules of several.
+                    let groups = self.groups_of(context, host);
+                    reported.bound.extend(&groups);
+                    let all = &mut bound[*at].groups;
+                    all.extend(groups);
+                    all.sort_unstable();
+                    all.dedup();
                 }
                 continue;
             }
-            taken.insert(&host.hostname, host);
+            taken.insert(&host.hostname, bound.len());
             reported.served.insert(Arc::clone(&host.origin.resource));
             let groups = self.groups_of(context, host);
             reported.bound.extend(&groups);
@@ -422,37 +434,20 @@ impl Build<'_> {
             let first = by_name
                 .entry(tls.server_name.clone())
                 .or_insert_with(|| (tls.clone(), *host, Vec::new()));
-            let secrets = &context.gateway.secrets;
-            let content = |name: &Arc<str>| secrets.get(name).map(|secret| &secret.kind);
-            let alike = |one: &Termination, other: &Termination| {
-                let validation = |tls: &Termination| {
-                    let name = tls.clients.validation.clone();
-                    name.map(|name| content(&name).cloned())
-                };
-                content(&one.certificate) == content(&other.certificate)
-                    && validation(one) == validation(other)
-                    && one.clients.required == other.clients.required
-                    && one.alpn == other.alpn
-                    && one.parameters == other.parameters
-            };
-            let same = alike(&first.0.termination, &tls.termination);
-            if same {
+            if alike(&first.0.termination, &tls.termination, &context.gateway) {
                 first.2.push(host.hostname.clone());
-            } else if reported
-                .mismatched
-                .insert(Arc::clone(&host.origin.resource))
-            {
+            } else if reported.mismatched.insert(host.key()) {
                 let sni = tls.server_name.as_ref().map_or("*", |name| name.as_str());
                 context
                     .report
                     .error(
-                        &host.origin.field("spec.tlsSecret"),
+                        &host.at("spec.tlsSecret"),
                         Reason::Conflict,
                         format!(
                             "TLS Host {}: discarding because mismatching TLSContext between Hosts \
-                             matching on dns hostname={sni}; Host {}/{} has another certificate \
-                             for that name",
-                            host.name, first.1.namespace, first.1.name
+                             matching on dns hostname={sni}; {} has another certificate for that \
+                             name",
+                            host.name, first.1.origin.resource
                         ),
                     )
                     .help("use the same certificate and the same TLS settings in both");
@@ -513,6 +508,16 @@ impl Build<'_> {
 }
 
 fn takes(host: &Host, group: &Group, strict: bool) -> bool {
+    if host.made
+        && group.made
+        && let Association::Hostname(hostname) = &group.association
+        && hostname != "*"
+        && globs_intersect(host.hostname.as_str(), hostname)
+    {
+        // A certificate serves every rule for its name, whichever resource has the rule.
+        return true;
+    }
+
     let hostname = match &group.association {
         Association::Hostname(hostname) => Some(globs_intersect(host.hostname.as_str(), hostname)),
         Association::Every => Some(true),
