@@ -4,13 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/schema.rs"]
-mod schema;
 #[path = "support/static_config.rs"]
 mod static_config;
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,7 +24,6 @@ use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, position};
 use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
-use schema::fields;
 use serde_json::{Map, Value, json};
 use static_config::StaticConfig;
 
@@ -57,10 +54,6 @@ fn main() -> ExitCode {
     trials.push(Trial::test(
         "envoy_takes_every_tls_parameter",
         envoy_takes_tls_parameters,
-    ));
-    trials.push(Trial::test(
-        "every_field_has_a_case",
-        every_field_has_a_case,
     ));
     trials.push(Trial::test(
         "two_processes_encode_the_same_bytes",
@@ -364,50 +357,4 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
         return Err(format!("they are not used: {:?}", outcome.report).into());
     }
     Ok(whole.validate()?)
-}
-
-/// No field is without a case: neither one that is honoured nor one that is only reported.
-fn every_field_has_a_case() -> Result<(), Failed> {
-    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for case in cases() {
-        let input = fs::read_to_string(case.folder.join("input.yaml"))?;
-        let documents =
-            nuncio_api::yaml::documents(&input).map_err(|error| format!("{error:?}"))?;
-        for document in documents {
-            let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-            names(&document["spec"], used.entry(kind).or_default());
-        }
-    }
-    let mut missing = Vec::new();
-    for (kind, fields) in [
-        ("Listener", fields::<getambassador::Listener>()),
-        ("Host", fields::<getambassador::Host>()),
-        ("Mapping", fields::<getambassador::Mapping>()),
-        ("TLSContext", fields::<getambassador::TlsContext>()),
-        ("Ingress", fields::<ingress::Ingress>()),
-        ("IngressClass", fields::<ingress::IngressClass>()),
-    ] {
-        let used = used.entry(kind.to_owned()).or_default();
-        missing.extend(
-            fields
-                .difference(used)
-                .map(|field| format!("{kind}: {field}")),
-        );
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!("no case has {}", missing.join(", ")).into())
-}
-
-/// The names of all fields of a value.
-fn names(value: &Value, fields: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(parts) => {
-            fields.extend(parts.keys().cloned());
-            parts.values().for_each(|part| names(part, fields));
-        }
-        Value::Array(parts) => parts.iter().for_each(|part| names(part, fields)),
-        _ => {}
-    }
 }
