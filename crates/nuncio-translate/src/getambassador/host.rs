@@ -169,6 +169,19 @@ fn termination(
         .as_ref()
         .filter(|settings| settings.has_certificate());
     if secret.is_none() && own.is_none() {
+        if let Some((field, found)) = found {
+            context
+                .report
+                .warning(
+                    &object.at(field),
+                    Reason::NoEffect,
+                    format!(
+                        "neither the Host nor TLSContext {} has a certificate: TLS is not terminated",
+                        found.name()
+                    ),
+                )
+                .help("write tlsSecret in the Host");
+        }
         return Ok(None);
     }
     let server_name = ServerName::of(hostname).map_err(Mistake::at("spec.hostname"))?;
