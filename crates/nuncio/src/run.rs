@@ -191,9 +191,9 @@ fn take_up(
     gauges: &Gauges,
 ) -> Arc<Served> {
     let arrived = Instant::now();
+    gauges.changes.inc();
     let served = engine.apply(changes);
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
-    gauges.changes.inc();
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
     // Envoy may have answered already, above all when nothing is to be sent.
     gauges.acknowledged(ads.status().borrow().acknowledged);
