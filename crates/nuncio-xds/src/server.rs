@@ -345,6 +345,8 @@ impl Shared {
     }
 
     fn publish(&self) {
+        // Held to the end: a status that was read before another must not be published after it.
+        let mut answered = lock(&self.first_config_answered);
         let snapshot = self.snapshot.borrow().clone();
         let snapshot = snapshot.map(|(_, snapshot)| snapshot).unwrap_or_default();
         let streams = lock(&self.streams);
@@ -375,7 +377,6 @@ impl Shared {
             };
         }
         drop(streams);
-        let mut answered = lock(&self.first_config_answered);
         *answered |= status.acknowledged > 0;
         status.first_config_answered = *answered;
         self.status.send_if_modified(|current| {
@@ -426,4 +427,39 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("invariant: nothing panics while it holds the lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    /// Changes and answers come at the same time; an answer that was published stays so.
+    #[test]
+    fn the_newest_status_is_published_last() {
+        let server = AdsServer::new(Options::default());
+        let shared = &server.shared;
+        lock(&shared.streams).insert(0, StreamStatus::default());
+        let done = AtomicBool::new(false);
+        let went_back = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        shared.publish();
+                    }
+                });
+            }
+            let went_back = (1..=20_000).find(|round| {
+                if let Some(stream) = lock(&shared.streams).get_mut(&0) {
+                    stream.acknowledged = *round;
+                }
+                shared.publish();
+                (0..3).any(|_| shared.status.borrow().acknowledged < *round)
+            });
+            done.store(true, Ordering::Relaxed);
+            went_back
+        });
+        assert_eq!(went_back, None);
+    }
 }

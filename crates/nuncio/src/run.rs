@@ -202,9 +202,9 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
 
 fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
     let arrived = Instant::now();
+    gauges.changes.inc();
     let served = publish();
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
-    gauges.changes.inc();
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
     // Envoy may have answered already, above all when nothing is to be sent.
     gauges.acknowledged(ads.status().borrow().acknowledged);

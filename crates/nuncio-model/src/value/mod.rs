@@ -15,7 +15,7 @@ pub use format::{FormatString, LogFormat, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;
-pub use runtime::{FiniteNumber, RuntimeKey};
+pub use runtime::RuntimeKey;
 pub use text::{HostLiteral, PathLiteral, PathSegments};
 pub use tls::{CipherSuites, Curve};
 

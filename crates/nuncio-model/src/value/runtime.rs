@@ -1,7 +1,5 @@
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::{Invalid, checked_string};
 
 /// The name of a value of Envoy's runtime (`envoy.reloadable_features.…`): letters, digits and what
@@ -24,31 +22,9 @@ impl RuntimeKey {
     }
 }
 
-/// A number that is one: no infinity, and not "not a number".
-#[derive(Clone, Copy, PartialEq, PartialOrd, Debug, Serialize)]
-#[serde(transparent)]
-pub struct FiniteNumber(f64);
-
-impl FiniteNumber {
-    pub fn new(number: f64) -> Result<Self, Invalid> {
-        if number.is_finite() {
-            Ok(Self(number))
-        } else {
-            Err(Invalid::new(
-                format!("{number} is not a number to reckon with"),
-                "write a finite number",
-            ))
-        }
-    }
-
-    pub fn get(self) -> f64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FiniteNumber, RuntimeKey};
+    use super::RuntimeKey;
 
     #[test]
     fn a_name_is_one_word() {
@@ -61,12 +37,5 @@ mod tests {
         for bad in ["", "a b", "a:", "ä"] {
             assert!(RuntimeKey::new(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_number_is_one() {
-        assert!(FiniteNumber::new(-1.5).is_ok());
-        assert!(FiniteNumber::new(f64::NAN).is_err());
-        assert!(FiniteNumber::new(f64::INFINITY).is_err());
     }
 }

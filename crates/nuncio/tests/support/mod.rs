@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nuncio_echo::client::{Client, Protocol, Target};
@@ -50,6 +51,7 @@ pub struct Gateway {
     variables: Vec<(String, String)>,
     folder: TempDir,
     runs: u32,
+    markers: AtomicU32,
 }
 
 impl Gateway {
@@ -79,6 +81,7 @@ impl Gateway {
             variables,
             folder,
             runs: 0,
+            markers: AtomicU32::new(0),
         };
         gateway.ready().await;
         gateway
@@ -101,29 +104,22 @@ impl Gateway {
 
     /// Waits until Envoy has answered everything that was written.
     pub async fn settled(&self) {
-        // A change that comes after the marker means that those before it were taken up.
+        // A resource that is left out, so that the report names it: by then all before it was taken
+        // up, and counted.
+        let name = format!("marker-{}", self.markers.fetch_add(1, Ordering::Relaxed));
         let marker = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: marker}}\ndata: {{at: \"{:?}\"}}\n",
-            Instant::now()
+            "apiVersion: getambassador.io/v3alpha1\nkind: Module\nmetadata: {{name: {name}}}\n\
+             spec: {{config: {{}}}}\n"
         );
-        let before = self.metric("nuncio_changes_total").await;
         self.write("marker.yaml", &marker);
-        let deadline = Instant::now() + DEADLINE;
-        loop {
+        self.until(async || self.notices().await.contains(&format!("{name}:")))
+            .await;
+        self.until(async || {
             let changes = self.metric("nuncio_changes_total").await;
-            let acknowledged = self
-                .metric("nuncio_change_to_acknowledged_seconds_count")
-                .await;
-            if changes > before && acknowledged >= changes {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "Envoy did not answer a change: {changes} changes, {acknowledged} acknowledged\n{}",
-                self.log()
-            );
-            tokio::time::sleep(LOOK).await;
-        }
+            let acknowledged = "nuncio_change_to_acknowledged_seconds_count";
+            self.metric(acknowledged).await >= changes
+        })
+        .await;
     }
 
     /// The body of a GET on the admin port, and its status.
@@ -138,6 +134,15 @@ impl Gateway {
     /// The report's errors, as the diagnostics have them.
     pub async fn errors(&self) -> String {
         let path = "/ambassador/v0/diag/?json=true&filter=errors";
+        self.admin_get(path)
+            .await
+            .expect("the admin port answers")
+            .1
+    }
+
+    /// Its warnings and notices.
+    async fn notices(&self) -> String {
+        let path = "/ambassador/v0/diag/?json=true&filter=notices";
         self.admin_get(path)
             .await
             .expect("the admin port answers")

@@ -2,7 +2,7 @@
 
 use nuncio_model::Reason;
 use nuncio_model::runtime::RuntimeValue;
-use nuncio_model::value::{FiniteNumber, RuntimeKey};
+use nuncio_model::value::RuntimeKey;
 use serde_json::Value;
 
 use super::{Keys, path};
@@ -43,7 +43,6 @@ fn flag(name: &str, value: &Value) -> Result<(RuntimeKey, RuntimeValue), Mistake
                 "write a whole number from 1 to 4294967295",
             )
         })?;
-        let number = FiniteNumber::new(number.into()).map_err(Mistake::at(field.clone()))?;
         RuntimeValue::Number(number)
     } else if SWITCHES.contains(&name) {
         let Value::Bool(value) = value else {
