@@ -133,6 +133,7 @@ enum Via {
     #[default]
     Http1,
     Http2,
+    Http3,
     Grpc,
     Websocket,
 }
@@ -148,6 +149,8 @@ struct Expect {
     body: Option<String>,
     /// The Secret whose certificate is shown.
     certificate: Option<String>,
+    /// The protocol that the server chose in ALPN; empty is none.
+    alpn: Option<String>,
     /// No answer: the connection fails with this in the error.
     fails: Option<String>,
     /// The upstream that answers, and what reached it.
@@ -191,6 +194,7 @@ struct Answer {
     headers: HeaderMap,
     body: Bytes,
     certificate: Option<Vec<u8>>,
+    alpn: Option<String>,
     grpc_status: Option<String>,
 }
 
@@ -362,6 +366,7 @@ impl Scene {
         let protocol = match step.via {
             Via::Http1 => Protocol::Http1,
             Via::Http2 | Via::Grpc => Protocol::Http2,
+            Via::Http3 => Protocol::Http3,
             Via::Websocket => return Ok(Connection::WebSocket(target)),
         };
         Client::connect(&target, protocol)
@@ -416,6 +421,8 @@ impl Scene {
         {
             return Err(format!("the body is {text}"));
         }
+        let alpn = answer.alpn.clone().unwrap_or_default();
+        same("alpn", Some(alpn), &expect.alpn)?;
         if let Some(secret) = &expect.certificate
             && answer.certificate.as_deref() != Some(&self.pairs[secret].cert_der[..])
         {
@@ -448,11 +455,13 @@ impl Connection {
                     headers: HeaderMap::new(),
                     body: body.into(),
                     certificate: None,
+                    alpn: None,
                     grpc_status: None,
                 });
             }
         };
         let certificate = client.certificate().map(<[u8]>::to_vec);
+        let alpn = client.alpn().map(str::to_owned);
         if step.via == Via::Grpc {
             let answer = client
                 .grpc(&host, &path, step.body.as_bytes())
@@ -463,6 +472,7 @@ impl Connection {
                 headers: answer.headers,
                 body: answer.messages.concat().into(),
                 certificate,
+                alpn,
                 grpc_status: answer.grpc_status,
             });
         }
@@ -483,6 +493,7 @@ impl Connection {
             headers: answer.headers,
             body: answer.body,
             certificate,
+            alpn,
             grpc_status: None,
         })
     }
