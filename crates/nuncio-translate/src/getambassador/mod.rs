@@ -20,9 +20,11 @@ mod mistake;
 mod module;
 mod order;
 mod redirect;
+mod security;
 mod service;
 mod tls;
 mod unsupported;
+mod weight;
 
 use nuncio_model::{Gateway, Report};
 
