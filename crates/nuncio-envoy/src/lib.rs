@@ -10,6 +10,7 @@ mod endpoints;
 mod filter;
 mod listener;
 mod proto;
+mod quic;
 mod route;
 mod secret;
 mod table;

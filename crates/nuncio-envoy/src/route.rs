@@ -217,7 +217,7 @@ fn list(items: &[Arc<str>]) -> String {
     items.join(", ")
 }
 
-fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
+pub(crate) fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
     use core::header_value_option::HeaderAppendAction;
     edits
         .add
@@ -239,6 +239,6 @@ fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
         .collect()
 }
 
-fn headers_to_remove(edits: &HeaderEdits) -> Vec<String> {
+pub(crate) fn headers_to_remove(edits: &HeaderEdits) -> Vec<String> {
     edits.remove.iter().map(ToString::to_string).collect()
 }

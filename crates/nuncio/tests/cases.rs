@@ -368,6 +368,7 @@ fn every_field_has_a_case() -> Result<(), Failed> {
         ("Listener", fields::<getambassador::Listener>()),
         ("Host", fields::<getambassador::Host>()),
         ("Mapping", fields::<getambassador::Mapping>()),
+        ("TCPMapping", fields::<getambassador::TcpMapping>()),
         ("TLSContext", fields::<getambassador::TlsContext>()),
     ] {
         let used = used.entry(kind.to_owned()).or_default();

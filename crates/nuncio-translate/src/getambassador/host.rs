@@ -15,7 +15,7 @@ use super::Context;
 use super::association::{given, unknown_operator};
 use super::mistake::Mistake;
 use super::tls::{self, TlsSettings};
-use super::unsupported;
+use super::{tcpmapping, unsupported};
 use crate::store::{Object, Store};
 
 /// The Secret that the made-up Host terminates TLS with, where it exists.
@@ -304,13 +304,14 @@ fn default_host(context: &mut Context<'_>) -> Host {
             )
             .help("write a Host for each name that is to be served");
     }
-    for ignored in context.store.tls_contexts.iter() {
-        if ignored
-            .spec
-            .hosts
-            .as_ref()
-            .is_some_and(|hosts| !hosts.is_empty())
-        {
+    let store = context.store;
+    for ignored in store.tls_contexts.iter() {
+        let used = store.tcp_mappings.iter().any(|mapping| {
+            let host = mapping.spec.host.as_deref();
+            host.is_some_and(|host| tcpmapping::names(ignored, host))
+        });
+        let hosts = ignored.spec.hosts.as_ref();
+        if !used && hosts.is_some_and(|hosts| !hosts.is_empty()) {
             context
                 .report
                 .error(

@@ -1,15 +1,18 @@
-//! Emissary's resources: Listener, Host, Mapping, TLSContext, Module.
+//! Emissary's resources: Listener, Host, Mapping, TCPMapping, TLSContext, Module.
 //!
 //! ```text
 //!  Mapping ──▶ mapping ──▶ group ──▶ (order) ──┐
 //!  (checked values)   (canaries, weights)      ├──▶ listener: which Host has which routes
-//!  Host, TLSContext ──▶ host ──────────────────┘       └──▶ Gateway
+//!  Host, TLSContext ──▶ host ──────────────────┤       └──▶ Gateway
+//!  TCPMapping ──▶ tcpmapping ──────────────────┘
 //! ```
 //!
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
+mod binding;
 mod builtin;
+mod chain;
 mod cluster;
 mod diagnostics;
 mod group;
@@ -22,6 +25,8 @@ mod order;
 mod redirect;
 mod security;
 mod service;
+mod stack;
+mod tcpmapping;
 mod tls;
 mod unsupported;
 mod weight;
@@ -57,7 +62,8 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
     groups.extend(builtin::groups(&mut context, &mut clusters));
     order::sort(&mut groups);
     let hosts = host::hosts(&mut context);
-    listener::listeners(&mut context, &hosts, &groups);
+    let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
+    listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
     let routes = groups.iter().map(diagnostics::route_info).collect();
     clusters.finish(&mut context);
     Translation {

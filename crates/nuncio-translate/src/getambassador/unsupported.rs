@@ -1,6 +1,6 @@
 //! Fields that have no effect yet, or none at all: each is an entry, never silence.
 
-use nuncio_api::getambassador::{Host, Mapping, TlsContext};
+use nuncio_api::getambassador::{Host, Mapping, TcpMapping, TlsContext};
 use nuncio_model::{Reason, Report};
 
 use crate::store::Object;
@@ -103,6 +103,18 @@ pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
         "Emissary ignores it too",
     );
     fields.never("modules", spec.modules.is_some(), "Emissary ignores it too");
+}
+
+pub(super) fn tcp_mapping(report: &mut Report, object: &Object<TcpMapping>) {
+    Fields { report, object }.not_yet(
+        "resolver",
+        object
+            .spec
+            .resolver
+            .as_deref()
+            .is_some_and(|resolver| resolver != "kubernetes-service"),
+        "the service resolves as with kubernetes-service",
+    );
 }
 
 pub(super) fn host(report: &mut Report, object: &Object<Host>) {
