@@ -83,6 +83,7 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
         ));
     }
     let tls = termination(context, object, &hostname)?;
+    acme_key(context, object);
     let insecure = spec
         .request_policy
         .as_ref()
@@ -99,6 +100,29 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
             .and_then(|insecure| insecure.action)
             .unwrap_or(InsecureAction::Redirect),
     })
+}
+
+/// The Host is in effect without its ACME key; its certificate will not be for ever.
+fn acme_key(context: &mut Context<'_>, object: &Object<HostSpec>) {
+    let acme = object.spec.acme_provider.as_ref();
+    let Some(key) = acme.and_then(|acme| acme.private_key_secret.as_ref()) else {
+        return;
+    };
+    let secrets = &context.store.secrets;
+    if !key.name.is_empty() && secrets.get(object.namespace(), &key.name).is_none() {
+        context
+            .report
+            .warning(
+                &object.at("spec.acmeProvider.privateKeySecret"),
+                Reason::RefNotFound,
+                format!(
+                    "continuing with invalid ACME private key secret {}; ACME will not be able to \
+                     renew this certificate",
+                    key.name
+                ),
+            )
+            .help("create the Secret, or remove acmeProvider");
+    }
 }
 
 /// How a Host terminates TLS: with the certificate of its `tlsSecret`, or else of its TLSContext
