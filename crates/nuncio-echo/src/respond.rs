@@ -89,7 +89,7 @@ async fn say(
     let status = wishes
         .get("x-echo-status")
         .and_then(|list| status(upstream, list, wishes.get("x-echo-key").unwrap_or_default()))
-        .unwrap_or(StatusCode::OK);
+        .unwrap_or(upstream.status);
     let version = match request.version() {
         Version::HTTP_2 => "HTTP/2",
         Version::HTTP_10 => "HTTP/1.0",

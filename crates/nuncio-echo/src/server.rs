@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +25,8 @@ use crate::tls;
 pub struct Echo {
     name: String,
     tls: Option<(String, String)>,
+    status: Option<StatusCode>,
+    raw: bool,
 }
 
 impl Echo {
@@ -30,6 +34,8 @@ impl Echo {
         Self {
             name: name.into(),
             tls: None,
+            status: None,
+            raw: false,
         }
     }
 
@@ -37,6 +43,21 @@ impl Echo {
     #[must_use]
     pub fn tls(mut self, cert_pem: &str, key_pem: &str) -> Self {
         self.tls = Some((cert_pem.to_owned(), key_pem.to_owned()));
+        self
+    }
+
+    /// Answers everything with this status, unless the request asks for another.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Answers with the head of the request as it came, in `head`, and with a header `X-Raw`. One
+    /// request a connection, in cleartext.
+    #[must_use]
+    pub fn raw(mut self) -> Self {
+        self.raw = true;
         self
     }
 
@@ -56,7 +77,9 @@ impl Echo {
         let upstream = Arc::new(Upstream {
             name: self.name,
             seen: running.seen.clone(),
+            status: self.status.unwrap_or(StatusCode::OK),
             statuses: Mutex::default(),
+            raw: self.raw,
         });
         let stop = running.stop.subscribe();
         tokio::spawn(accept(listener, acceptor, upstream, stop));
@@ -92,6 +115,8 @@ impl Running {
 pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) seen: SeenLog,
+    pub(crate) status: StatusCode,
+    raw: bool,
     /// How many answers of a list of statuses each key has had.
     pub(crate) statuses: Mutex<HashMap<String, usize>>,
 }
@@ -116,11 +141,30 @@ async fn accept(
         let (upstream, acceptor, stop) = (Arc::clone(&upstream), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
             match acceptor {
+                None if upstream.raw => raw(stream, &upstream).await,
                 None => serve(stream, Peer::cleartext(connection), upstream, stop).await,
                 Some(acceptor) => serve_tls(stream, connection, &acceptor, upstream, stop).await,
             }
         });
     }
+}
+
+/// How the connection ended shows on the other side.
+async fn raw(mut stream: TcpStream, upstream: &Upstream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let body = json!({ "upstream": upstream.name, "head": String::from_utf8_lossy(&head) });
+    let body = body.to_string();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nX-Raw: yes\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.write_all(answer.as_bytes()).await;
 }
 
 async fn serve_tls(

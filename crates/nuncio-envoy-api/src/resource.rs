@@ -10,29 +10,39 @@ use bytes::Bytes;
 /// referred to goes before what refers to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ResourceType {
+    /// RTDS: a layer of Envoy's runtime. Envoy waits for it before it asks for anything else.
+    Runtime,
     Cluster,
     ClusterLoadAssignment,
     Secret,
+    /// ECDS: the configuration of a filter, which a listener names.
+    ExtensionConfig,
     Listener,
     RouteConfiguration,
 }
 
 impl ResourceType {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
+        Self::Runtime,
         Self::Cluster,
         Self::ClusterLoadAssignment,
         Self::Secret,
+        Self::ExtensionConfig,
         Self::Listener,
         Self::RouteConfiguration,
     ];
 
     pub const fn type_url(self) -> &'static str {
         match self {
+            Self::Runtime => "type.googleapis.com/envoy.service.runtime.v3.Runtime",
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::ClusterLoadAssignment => {
                 "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
             }
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::ExtensionConfig => {
+                "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+            }
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::RouteConfiguration => {
                 "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
@@ -66,7 +76,7 @@ pub struct Resource {
     /// The encoded message, without its `Any`.
     pub body: Bytes,
     /// What Envoy asks for once it has this one, and waits for before it uses it: an EDS cluster's
-    /// assignment, a listener's route tables and certificates.
+    /// assignment, a listener's filter configurations, route tables and certificates.
     pub requires: Vec<(ResourceType, Arc<str>)>,
 }
 

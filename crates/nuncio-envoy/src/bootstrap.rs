@@ -2,9 +2,13 @@
 //!
 //! Written as JSON, the form in which Envoy's documentation and its users have it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use crate::RUNTIME_LAYER;
 
 /// Name of the cluster that is nuncio itself.
 const XDS_CLUSTER: &str = "xds_cluster";
@@ -26,11 +30,31 @@ pub struct BootstrapConfig {
     /// Heap beyond which Envoy sheds load; `None` where no limit is known.
     pub max_heap_bytes: Option<u64>,
     pub max_downstream_connections: u64,
+    pub stats_sink: Option<StatsSink>,
 }
+
+/// Where Envoy sends its statistics by UDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsSink {
+    pub format: StatsFormat,
+    pub address: SocketAddr,
+    pub flush_interval: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatsFormat {
+    /// Everything in the name.
+    Statsd,
+    /// With tags, and one for the pod.
+    DogStatsd { entity_id: Option<String> },
+}
+
+/// How often Envoy flushes its statistics where it is not told.
+pub const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The bootstrap in protobuf's JSON form.
 pub fn bootstrap(config: &BootstrapConfig) -> Value {
-    json!({
+    let mut bootstrap = json!({
         "node": { "id": config.node_id, "cluster": config.node_cluster },
         "admin": { "address": { "pipe": { "path": config.admin_socket } } },
         "dynamic_resources": {
@@ -55,15 +79,52 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
         "cluster_manager": { "enable_deferred_cluster_creation": true },
         "deferred_stat_options": { "enable_deferred_creation_stats": true },
         "layered_runtime": {
-            "layers": [{
-                "name": "static_layer",
-                "static_layer": {
-                    "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
+            "layers": [
+                {
+                    "name": "static_layer",
+                    "static_layer": {
+                        "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
+                    }
+                },
+                {
+                    "name": RUNTIME_LAYER,
+                    "rtds_layer": { "name": RUNTIME_LAYER, "rtds_config": ads() }
                 }
-            }]
+            ]
         },
         "overload_manager": overload_manager(config)
-    })
+    });
+    if let Some(sink) = &config.stats_sink {
+        send_stats(&mut bootstrap, sink);
+    }
+    bootstrap
+}
+
+fn send_stats(bootstrap: &mut Value, sink: &StatsSink) {
+    let (name, message) = match &sink.format {
+        StatsFormat::Statsd => ("envoy.stat_sinks.statsd", "StatsdSink"),
+        StatsFormat::DogStatsd { entity_id } => {
+            if let Some(id) = entity_id {
+                let tag = json!({ "tag_name": "dd.internal.entity_id", "fixed_value": id });
+                bootstrap["stats_config"] = json!({ "stats_tags": [tag] });
+            }
+            ("envoy.stat_sinks.dog_statsd", "DogStatsdSink")
+        }
+    };
+    bootstrap["stats_sinks"] = json!([{
+        "name": name,
+        "typed_config": {
+            "@type": format!("type.googleapis.com/envoy.config.metrics.v3.{message}"),
+            "address": {
+                "socket_address": {
+                    "protocol": "UDP",
+                    "address": sink.address.ip(),
+                    "port_value": sink.address.port()
+                }
+            }
+        }
+    }]);
+    bootstrap["stats_flush_interval"] = format!("{}s", sink.flush_interval.as_secs_f64()).into();
 }
 
 fn ads() -> Value {

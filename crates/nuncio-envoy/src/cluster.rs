@@ -9,13 +9,13 @@ use nuncio_envoy_api::envoy::extensions::upstreams::http::v3 as http;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::cluster::{
-    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, UpstreamProtocol,
+    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, LbPolicy, UpstreamProtocol,
 };
 use nuncio_model::route::Priority;
 
 use crate::endpoints::{address, assignment};
-use crate::proto::{ads, duration, named_address, uint32};
-use crate::{resource, tls};
+use crate::proto::{ads, duration, header_key_format, named_address, pipe, uint32};
+use crate::{health, resource, tls};
 
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
@@ -31,6 +31,32 @@ pub fn cluster(cluster: &Cluster) -> Resource {
         connect_timeout: duration(cluster.connect_timeout),
         circuit_breakers: circuit_breakers(&cluster.circuit_breakers),
         transport_socket: cluster.tls.as_ref().map(tls::upstream),
+        lb_policy: match cluster.lb_policy {
+            LbPolicy::RoundRobin => cds::cluster::LbPolicy::RoundRobin,
+            LbPolicy::LeastRequest => cds::cluster::LbPolicy::LeastRequest,
+            LbPolicy::RingHash => cds::cluster::LbPolicy::RingHash,
+            LbPolicy::Maglev => cds::cluster::LbPolicy::Maglev,
+        }
+        .into(),
+        upstream_connection_options: cluster.keepalive.map(|keepalive| {
+            cds::UpstreamConnectionOptions {
+                tcp_keepalive: Some(core::TcpKeepalive {
+                    keepalive_probes: keepalive.probes.and_then(uint32),
+                    keepalive_time: keepalive.idle_time.and_then(uint32),
+                    keepalive_interval: keepalive.interval.and_then(uint32),
+                }),
+                ..Default::default()
+            }
+        }),
+        health_checks: cluster
+            .health_checks
+            .iter()
+            .map(health::health_check)
+            .collect(),
+        outlier_detection: cluster
+            .outlier_detection
+            .as_ref()
+            .map(health::outlier_detection),
         typed_extension_protocol_options: BTreeMap::from([(
             HTTP_PROTOCOL_OPTIONS.to_owned(),
             pack(&protocol_options(cluster)),
@@ -63,6 +89,10 @@ fn discovery(message: &mut cds::Cluster, discovery: &Discovery) -> Option<Arc<st
         Discovery::Static(endpoints) => {
             message.load_assignment =
                 Some(assignment(&message.name, endpoints.iter().map(address)));
+            (DiscoveryType::Static, None)
+        }
+        Discovery::Pipe(path) => {
+            message.load_assignment = Some(assignment(&message.name, std::iter::once(pipe(path))));
             (DiscoveryType::Static, None)
         }
         Discovery::Dns {
@@ -104,7 +134,10 @@ fn protocol_options(cluster: &Cluster) -> http::HttpProtocolOptions {
     };
     let protocol = match cluster.protocol {
         UpstreamProtocol::Http1 => {
-            ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions::default())
+            ProtocolConfig::HttpProtocolOptions(core::Http1ProtocolOptions {
+                header_key_format: header_key_format(cluster.header_case),
+                ..Default::default()
+            })
         }
         UpstreamProtocol::Http2 => {
             ProtocolConfig::Http2ProtocolOptions(core::Http2ProtocolOptions::default())

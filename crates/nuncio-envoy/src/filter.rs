@@ -1,99 +1,214 @@
-//! HTTP filters: the fixed list of every connection manager.
+//! HTTP filters: the fixed list of every connection manager, and those that users configure.
+//!
+//! The latter are resources of their own (ECDS): a change of one reaches the filter where it is,
+//! and the listener, whose connections a change would drain, stays as it is.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use nuncio_envoy_api::envoy::config::rbac::v3 as rbac_config;
+use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
+use nuncio_envoy_api::envoy::extensions::compression::gzip::compressor::v3 as gzip;
+use nuncio_envoy_api::envoy::extensions::filters::http::buffer::v3::Buffer;
+use nuncio_envoy_api::envoy::extensions::filters::http::compressor::v3 as compressor;
 use nuncio_envoy_api::envoy::extensions::filters::http::cors::v3::Cors;
+use nuncio_envoy_api::envoy::extensions::filters::http::custom_response::v3::CustomResponse;
+use nuncio_envoy_api::envoy::extensions::filters::http::grpc_http1_bridge::v3 as grpc_bridge;
+use nuncio_envoy_api::envoy::extensions::filters::http::grpc_stats::v3 as grpc_stats;
+use nuncio_envoy_api::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
+use nuncio_envoy_api::envoy::extensions::filters::http::health_check::v3::HealthCheck;
+use nuncio_envoy_api::envoy::extensions::filters::http::lua::v3::Lua;
 use nuncio_envoy_api::envoy::extensions::filters::http::rbac::v3::Rbac;
 use nuncio_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpFilter, http_filter::ConfigType,
+    HttpFilter as Entry, http_filter::ConfigType,
 };
 use nuncio_envoy_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
+use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
-use nuncio_model::value::Domain;
+use nuncio_envoy_api::resource::Resource;
+use nuncio_model::filter::{
+    ADDRESS_ACCESS, ERROR_RESPONSES, FilterConfig, GrpcMethods, GrpcStats, Gzip, GzipLevel,
+    GzipStrategy, HttpFilter, ROUTE_ERROR_RESPONSES,
+};
+use prost::Name;
+
+use crate::error_response;
+use crate::proto::{ads, bool_value, inline_string, runtime_flag, uint32};
+use crate::rbac;
+use crate::resource;
 
 pub(crate) const CORS: &str = "envoy.filters.http.cors";
-const RBAC: &str = "envoy.filters.http.rbac";
 const ROUTER: &str = "envoy.filters.http.router";
+const HEALTH_CHECK: &str = "envoy.filters.http.health_check";
 
-/// Envoy's reason for a request that asked for a host its connection was not made for:
-/// `rbac_access_denied_matched_policy[…]` with the name of the policy below.
-pub(crate) const MISDIRECTED_DETAILS: &str =
-    "rbac_access_denied_matched_policy[misdirected_request]";
-const MISDIRECTED_POLICY: &str = "misdirected_request";
-
-pub(crate) fn cors() -> HttpFilter {
+pub(crate) fn cors() -> Entry {
     filter(CORS, &Cors {})
 }
 
-pub(crate) fn router() -> HttpFilter {
-    filter(ROUTER, &Router::default())
-}
-
-/// Denies requests whose `:authority` is none of these domains. `None` when every host is one.
-pub(crate) fn misdirected_requests(domains: &[Domain]) -> Option<HttpFilter> {
-    if domains.iter().any(Domain::is_any) {
-        return None;
-    }
-    let served = rbac_config::Permission {
-        rule: Some(rbac_config::permission::Rule::OrRules(
-            rbac_config::permission::Set {
-                rules: domains.iter().map(authority_is).collect(),
-            },
-        )),
-    };
-    let policy = rbac_config::Policy {
-        permissions: vec![rbac_config::Permission {
-            rule: Some(rbac_config::permission::Rule::NotRule(Box::new(served))),
-        }],
-        principals: vec![rbac_config::Principal {
-            identifier: Some(rbac_config::principal::Identifier::Any(true)),
-        }],
-        ..Default::default()
-    };
-    Some(filter(
-        RBAC,
-        &Rbac {
-            rules: Some(rbac_config::Rbac {
-                action: rbac_config::rbac::Action::Deny.into(),
-                policies: BTreeMap::from([(MISDIRECTED_POLICY.to_owned(), policy)]),
-                ..Default::default()
-            }),
+pub(crate) fn router(suppress_envoy_headers: bool) -> Entry {
+    filter(
+        ROUTER,
+        &Router {
+            suppress_envoy_headers,
             ..Default::default()
         },
-    ))
+    )
 }
 
-/// As virtual hosts match: without regard to case.
-fn authority_is(domain: &Domain) -> rbac_config::Permission {
-    let text = domain.as_str();
-    let pattern = if let Some(suffix) = text.strip_prefix('*') {
-        MatchPattern::Suffix(suffix.to_owned())
-    } else if let Some(prefix) = text.strip_suffix('*') {
-        MatchPattern::Prefix(prefix.to_owned())
-    } else {
-        MatchPattern::Exact(text.to_owned())
-    };
-    rbac_config::Permission {
-        rule: Some(rbac_config::permission::Rule::Header(rds::HeaderMatcher {
-            name: ":authority".to_owned(),
-            header_match_specifier: Some(rds::header_matcher::HeaderMatchSpecifier::StringMatch(
-                StringMatcher {
-                    ignore_case: true,
-                    match_pattern: Some(pattern),
-                },
-            )),
-            ..Default::default()
-        })),
+pub(crate) fn filter<M: prost::Message + Name>(name: &str, config: &M) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        config_type: Some(ConfigType::TypedConfig(pack(config))),
+        ..Default::default()
     }
 }
 
-fn filter<M: prost::Message + prost::Name>(name: &str, config: &M) -> HttpFilter {
-    HttpFilter {
-        name: name.to_owned(),
-        config_type: Some(ConfigType::TypedConfig(pack(config))),
+/// Answers requests for a path: whether Envoy serves, or drains.
+pub(crate) fn health_check(path: &str) -> Entry {
+    let header = rds::HeaderMatcher {
+        name: ":path".to_owned(),
+        header_match_specifier: Some(rds::header_matcher::HeaderMatchSpecifier::StringMatch(
+            StringMatcher {
+                match_pattern: Some(MatchPattern::Exact(path.to_owned())),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    filter(
+        HEALTH_CHECK,
+        &HealthCheck {
+            pass_through_mode: bool_value(false),
+            headers: vec![header],
+            ..Default::default()
+        },
+    )
+}
+
+/// A filter whose settings come by themselves. Its type is told by its name.
+pub(crate) fn discovered(name: &Arc<str>) -> Entry {
+    Entry {
+        name: name.to_string(),
+        config_type: Some(ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
+            config_source: Some(ads()),
+            type_urls: vec![type_url(name)],
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
+/// The type of the settings of the filter with a name.
+fn type_url(name: &str) -> String {
+    match name {
+        "envoy.filters.http.grpc_http1_bridge" => grpc_bridge::Config::type_url(),
+        "envoy.filters.http.grpc_web" => GrpcWeb::type_url(),
+        "envoy.filters.http.grpc_stats" => grpc_stats::FilterConfig::type_url(),
+        "envoy.filters.http.lua" => Lua::type_url(),
+        "envoy.filters.http.gzip" => compressor::Compressor::type_url(),
+        "envoy.filters.http.buffer" => Buffer::type_url(),
+        ERROR_RESPONSES | ROUTE_ERROR_RESPONSES => CustomResponse::type_url(),
+        ADDRESS_ACCESS => Rbac::type_url(),
+        other => unreachable!("invariant: {other} is the name of a filter"),
+    }
+}
+
+/// ECDS: [`HttpFilter`] → `envoy.config.core.v3.TypedExtensionConfig`.
+pub fn extension_config(filter: &HttpFilter) -> Resource {
+    resource(&core::TypedExtensionConfig {
+        name: filter.config.name().to_owned(),
+        typed_config: Some(settings(&filter.config)),
+    })
+}
+
+fn settings(config: &FilterConfig) -> Any {
+    match config {
+        FilterConfig::GrpcHttp1Bridge => pack(&grpc_bridge::Config::default()),
+        FilterConfig::GrpcWeb => pack(&GrpcWeb {}),
+        FilterConfig::GrpcStats(stats) => pack(&grpc_stats_config(stats)),
+        FilterConfig::Lua(script) => pack(&Lua {
+            default_source_code: Some(inline_string(script.as_str())),
+            ..Default::default()
+        }),
+        FilterConfig::Gzip(gzip) => pack(&gzip_config(gzip)),
+        FilterConfig::Buffer { max_request_bytes } => pack(&Buffer {
+            max_request_bytes: uint32(*max_request_bytes),
+        }),
+        FilterConfig::ErrorResponses(responses) => pack(&error_response::filter(responses)),
+        FilterConfig::RouteErrorResponses => pack(&error_response::filter(&[])),
+        FilterConfig::AddressAccess(access) => pack(&rbac::address_access(access)),
+    }
+}
+
+fn grpc_stats_config(stats: &GrpcStats) -> grpc_stats::FilterConfig {
+    use grpc_stats::filter_config::PerMethodStatSpecifier;
+    grpc_stats::FilterConfig {
+        enable_upstream_stats: stats.upstream_stats,
+        per_method_stat_specifier: Some(match &stats.methods {
+            GrpcMethods::All => {
+                PerMethodStatSpecifier::StatsForAllMethods(bool_value(true).unwrap_or_default())
+            }
+            GrpcMethods::None => {
+                PerMethodStatSpecifier::StatsForAllMethods(bool_value(false).unwrap_or_default())
+            }
+            GrpcMethods::Of(services) => {
+                PerMethodStatSpecifier::IndividualMethodStatsAllowlist(core::GrpcMethodList {
+                    services: services
+                        .iter()
+                        .map(|service| core::grpc_method_list::Service {
+                            name: service.name.to_string(),
+                            method_names: service.methods.iter().map(ToString::to_string).collect(),
+                        })
+                        .collect(),
+                })
+            }
+        }),
+        ..Default::default()
+    }
+}
+
+/// `content_type` is deprecated for a matcher that Envoy 1.40 does not have yet.
+#[allow(deprecated)]
+fn gzip_config(settings: &Gzip) -> compressor::Compressor {
+    use gzip::gzip::{CompressionLevel, CompressionStrategy};
+    let library = gzip::Gzip {
+        memory_level: settings.memory_level.and_then(uint32),
+        window_bits: settings.window_bits.and_then(uint32),
+        compression_level: match settings.level {
+            GzipLevel::Default => CompressionLevel::DefaultCompression.into(),
+            // The enumeration's numbers are the levels.
+            GzipLevel::Level(level) => level.into(),
+        },
+        compression_strategy: match settings.strategy {
+            GzipStrategy::Default => CompressionStrategy::DefaultStrategy,
+            GzipStrategy::Filtered => CompressionStrategy::Filtered,
+            GzipStrategy::HuffmanOnly => CompressionStrategy::HuffmanOnly,
+            GzipStrategy::Rle => CompressionStrategy::Rle,
+            GzipStrategy::Fixed => CompressionStrategy::Fixed,
+        }
+        .into(),
+        ..Default::default()
+    };
+    compressor::Compressor {
+        compressor_library: Some(core::TypedExtensionConfig {
+            name: "gzip".to_owned(),
+            typed_config: Some(pack(&library)),
+        }),
+        response_direction_config: Some(compressor::compressor::ResponseDirectionConfig {
+            common_config: Some(compressor::compressor::CommonDirectionConfig {
+                enabled: Some(runtime_flag(true)),
+                min_content_length: settings.min_content_length.and_then(uint32),
+                content_type: settings
+                    .content_types
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                ..Default::default()
+            }),
+            disable_on_etag_header: settings.disable_on_etag_header,
+            remove_accept_encoding_header: settings.remove_accept_encoding_header,
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

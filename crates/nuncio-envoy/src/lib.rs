@@ -7,11 +7,17 @@
 pub mod bootstrap;
 mod cluster;
 mod endpoints;
+mod error_response;
 mod filter;
+mod health;
 mod listener;
+mod log;
 mod proto;
 mod quic;
+mod rbac;
+mod ready;
 mod route;
+mod runtime;
 mod secret;
 mod table;
 mod tls;
@@ -26,10 +32,13 @@ use prost::Message;
 /// The Envoy whose API and behaviour the encoders are written and tested against.
 pub const ENVOY_VERSION: &str = "1.40";
 
-pub use bootstrap::BootstrapConfig;
+pub use bootstrap::{BootstrapConfig, StatsFormat, StatsSink};
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
+pub use filter::extension_config;
 pub use listener::listener;
+pub use ready::ready;
+pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use table::route_configuration;
 
@@ -39,6 +48,8 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     let mut insert = |resource_type, name: &Arc<str>, resource| {
         snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
     };
+    let runtime = runtime(&gateway.runtime);
+    insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
     for (name, each) in &gateway.clusters {
         insert(ResourceType::Cluster, name, cluster(each));
     }
@@ -49,8 +60,14 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     for (name, each) in &gateway.secrets {
         insert(ResourceType::Secret, name, secret(each));
     }
+    for (name, each) in &gateway.filters {
+        insert(ResourceType::ExtensionConfig, name, extension_config(each));
+    }
     for (name, each) in &gateway.listeners {
         insert(ResourceType::Listener, name, listener(each));
+    }
+    if let Some(each) = &gateway.ready {
+        insert(ResourceType::Listener, &each.name().into(), ready(each));
     }
     for (name, each) in &gateway.route_tables {
         let resource = route_configuration(each);

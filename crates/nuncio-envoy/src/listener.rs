@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::config::core::v3::http_protocol_options::HeadersWithUnderscoresAction;
 use nuncio_envoy_api::envoy::config::listener::v3 as lds;
-use nuncio_envoy_api::envoy::extensions::access_loggers::file::v3 as file_log;
 use nuncio_envoy_api::envoy::extensions::access_loggers::filters::cel::v3 as cel;
 use nuncio_envoy_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use nuncio_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
@@ -20,19 +20,12 @@ use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::listener::{
-    FilterChain, HttpConnectionManager, Listener, ListenerFilter, Proxy, TcpProxy, Transport,
+    CertificateDetails, FilterChain, ForwardedCertificate, HttpConnectionManager, HttpOptions,
+    Listener, ListenerFilter, Proxy, TcpProxy, Transport, UnderscoreHeaders,
 };
 
-use crate::filter;
-use crate::proto::{ads, bool_value, duration, socket_address, uint32};
-use crate::{quic, resource, tls};
-
-/// Emissary's text format (Module `envoy_log_format`).
-const ACCESS_LOG_FORMAT: &str = "ACCESS [%START_TIME%] \
-    \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
-    %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
-    %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \
-    \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
+use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
+use crate::{filter, log, quic, rbac, resource, tls};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
@@ -69,6 +62,7 @@ pub fn listener(listener: &Listener) -> Resource {
             .iter()
             .map(|chain| filter_chain(chain, listener))
             .collect(),
+        per_connection_buffer_limit_bytes: listener.per_connection_buffer_limit.and_then(uint32),
         ..Default::default()
     };
     Resource {
@@ -84,6 +78,12 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
         .iter()
         .filter_map(FilterChain::http)
         .map(|http| (ResourceType::RouteConfiguration, &http.route_table));
+    let filters = listener
+        .filter_chains
+        .iter()
+        .filter_map(FilterChain::http)
+        .flat_map(|http| &http.filters)
+        .map(|name| (ResourceType::ExtensionConfig, name));
     let certificates = listener
         .filter_chains
         .iter()
@@ -92,6 +92,7 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
         .flat_map(|tls| std::iter::once(&tls.certificate).chain(&tls.clients.validation))
         .map(|name| (ResourceType::Secret, name));
     certificates
+        .chain(filters)
         .chain(tables)
         .map(|(resource_type, name)| (resource_type, Arc::clone(name)))
         .collect::<BTreeSet<_>>()
@@ -191,10 +192,12 @@ fn http_connection_manager(
     listener: &Listener,
 ) -> hcm::HttpConnectionManager {
     use hcm::http_connection_manager as inner;
+    let options = &http.options;
     let misdirected = http
         .authorities
         .as_deref()
-        .and_then(filter::misdirected_requests);
+        .and_then(rbac::misdirected_requests);
+    let certificate = options.client_certificate.map(forwarded_certificate);
     hcm::HttpConnectionManager {
         stat_prefix: listener.stat_prefix.to_string(),
         codec_type: match listener.transport {
@@ -209,18 +212,41 @@ fn http_connection_manager(
         local_reply_config: misdirected.is_some().then(misdirected_reply),
         http_filters: misdirected
             .into_iter()
-            .chain([filter::cors(), filter::router()])
+            .chain(http.filters.iter().map(filter::discovered))
+            .chain([
+                filter::cors(),
+                filter::router(options.suppress_envoy_headers),
+            ])
             .collect(),
-        access_log: vec![access_log()],
-        server_name: http.server_name.to_string(),
-        use_remote_address: bool_value(true),
+        access_log: vec![log::access_log(&options.access_log)],
+        server_name: options.server_name.to_string(),
+        use_remote_address: bool_value(options.use_remote_address),
         xff_num_trusted_hops: http.xff_num_trusted_hops,
         internal_address_config: Some(private_addresses()),
         normalize_path: bool_value(true),
+        merge_slashes: options.merge_slashes,
+        path_with_escaped_slashes_action: if options.reject_escaped_slashes {
+            inner::PathWithEscapedSlashesAction::RejectRequest
+        } else {
+            inner::PathWithEscapedSlashesAction::ImplementationSpecificDefault
+        }
+        .into(),
+        strip_matching_host_port: options.strip_matching_host_port,
+        preserve_external_request_id: options.preserve_external_request_id,
+        max_request_headers_kb: options.max_request_headers_kb.and_then(uint32),
+        forward_client_cert_details: certificate.unwrap_or_default().into(),
+        set_current_client_cert_details: certificate_details(&options.client_certificate_details),
         common_http_protocol_options: Some(core::HttpProtocolOptions {
-            idle_timeout: duration(IDLE_TIMEOUT),
+            idle_timeout: duration(options.idle_timeout.unwrap_or(IDLE_TIMEOUT)),
+            headers_with_underscores_action: match options.headers_with_underscores {
+                UnderscoreHeaders::Allow => HeadersWithUnderscoresAction::Allow,
+                UnderscoreHeaders::RejectRequest => HeadersWithUnderscoresAction::RejectRequest,
+                UnderscoreHeaders::DropHeader => HeadersWithUnderscoresAction::DropHeader,
+            }
+            .into(),
             ..Default::default()
         }),
+        http_protocol_options: http1_options(options),
         http2_protocol_options: Some(core::Http2ProtocolOptions {
             max_concurrent_streams: uint32(
                 http.max_concurrent_streams
@@ -235,6 +261,44 @@ fn http_connection_manager(
         stream_idle_timeout: duration(STREAM_IDLE_TIMEOUT),
         ..Default::default()
     }
+}
+
+fn http1_options(options: &HttpOptions) -> Option<core::Http1ProtocolOptions> {
+    let http1 = core::Http1ProtocolOptions {
+        accept_http_10: options.accept_http_10,
+        allow_chunked_length: options.allow_chunked_length,
+        header_key_format: header_key_format(options.header_case),
+        ..Default::default()
+    };
+    (http1 != core::Http1ProtocolOptions::default()).then_some(http1)
+}
+
+fn forwarded_certificate(
+    forwarded: ForwardedCertificate,
+) -> hcm::http_connection_manager::ForwardClientCertDetails {
+    use hcm::http_connection_manager::ForwardClientCertDetails;
+    match forwarded {
+        ForwardedCertificate::Sanitize => ForwardClientCertDetails::Sanitize,
+        ForwardedCertificate::ForwardOnly => ForwardClientCertDetails::ForwardOnly,
+        ForwardedCertificate::AppendForward => ForwardClientCertDetails::AppendForward,
+        ForwardedCertificate::SanitizeSet => ForwardClientCertDetails::SanitizeSet,
+        ForwardedCertificate::AlwaysForwardOnly => ForwardClientCertDetails::AlwaysForwardOnly,
+    }
+}
+
+fn certificate_details(
+    details: &CertificateDetails,
+) -> Option<hcm::http_connection_manager::SetCurrentClientCertDetails> {
+    (*details != CertificateDetails::default()).then(|| {
+        hcm::http_connection_manager::SetCurrentClientCertDetails {
+            subject: details.subject.then(|| bool_value(true)).flatten(),
+            cert: details.cert,
+            chain: details.chain,
+            dns: details.dns,
+            uri: details.uri,
+            ..Default::default()
+        }
+    })
 }
 
 /// The addresses that Envoy took for internal before 1.33 made it a choice; `x-envoy-internal` and
@@ -260,7 +324,7 @@ fn private_addresses() -> hcm::http_connection_manager::InternalAddressConfig {
 /// A request for a host that its connection was not made for finds no route: 404, as from a route
 /// table without that host. No other 403 is touched.
 fn misdirected_reply() -> hcm::LocalReplyConfig {
-    let expression = format!("response.code_details == '{}'", filter::MISDIRECTED_DETAILS);
+    let expression = format!("response.code_details == '{}'", rbac::MISDIRECTED_DETAILS);
     hcm::LocalReplyConfig {
         mappers: vec![hcm::ResponseMapper {
             filter: Some(accesslog::AccessLogFilter {
@@ -287,28 +351,6 @@ fn misdirected_reply() -> hcm::LocalReplyConfig {
             }),
             ..Default::default()
         }],
-        ..Default::default()
-    }
-}
-
-fn access_log() -> accesslog::AccessLog {
-    use core::substitution_format_string::Format;
-    use file_log::file_access_log::AccessLogFormat;
-    let log = file_log::FileAccessLog {
-        path: "/dev/fd/1".to_owned(),
-        access_log_format: Some(AccessLogFormat::LogFormat(core::SubstitutionFormatString {
-            format: Some(Format::TextFormatSource(core::DataSource {
-                specifier: Some(core::data_source::Specifier::InlineString(
-                    ACCESS_LOG_FORMAT.to_owned(),
-                )),
-                ..Default::default()
-            })),
-            ..Default::default()
-        })),
-    };
-    accesslog::AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pack(&log))),
         ..Default::default()
     }
 }

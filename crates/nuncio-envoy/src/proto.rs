@@ -1,13 +1,18 @@
 //! Small messages that every encoder needs.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use nuncio_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use nuncio_envoy_api::envoy::r#type::v3 as percent;
-use nuncio_envoy_api::google::protobuf::{BoolValue, Duration, UInt32Value};
+use nuncio_envoy_api::google::protobuf::value::Kind;
+use nuncio_envoy_api::google::protobuf::{BoolValue, Duration, Struct, UInt32Value, Value};
+use nuncio_envoy_api::pack;
+use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::StringMatch;
-use nuncio_model::value::Regex;
+use nuncio_model::value::{LogFormat, Regex};
 
 pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
@@ -42,6 +47,15 @@ pub(crate) fn named_address(host: &str, port: u16) -> core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
             address: host.to_owned(),
             port_specifier: Some(PortSpecifier::PortValue(port.into())),
+            ..Default::default()
+        })),
+    }
+}
+
+pub(crate) fn pipe(path: &str) -> core::Address {
+    core::Address {
+        address: Some(core::address::Address::Pipe(core::Pipe {
+            path: path.to_owned(),
             ..Default::default()
         })),
     }
@@ -101,4 +115,51 @@ pub(crate) fn runtime_fraction(percent: u32, runtime_key: &str) -> core::Runtime
         default_value: Some(fractional_percent(percent)),
         runtime_key: runtime_key.to_owned(),
     }
+}
+
+pub(crate) fn runtime_flag(value: bool) -> core::RuntimeFeatureFlag {
+    core::RuntimeFeatureFlag {
+        default_value: bool_value(value),
+        // Envoy wants a key; nobody sets this one.
+        runtime_key: "nuncio.unset".to_owned(),
+    }
+}
+
+pub(crate) fn inline_string(text: &str) -> core::DataSource {
+    core::DataSource {
+        specifier: Some(core::data_source::Specifier::InlineString(text.to_owned())),
+        ..Default::default()
+    }
+}
+
+/// A JSON object whose values are texts with operators.
+pub(crate) fn json_object(fields: &[(Arc<str>, LogFormat)]) -> Struct {
+    let value = |text: &LogFormat| Value {
+        kind: Some(Kind::StringValue(text.to_string())),
+    };
+    Struct {
+        fields: fields
+            .iter()
+            .map(|(name, text)| (name.to_string(), value(text)))
+            .collect(),
+    }
+}
+
+/// How the names of headers are written in HTTP/1.
+pub(crate) fn header_key_format(
+    case: HeaderCase,
+) -> Option<core::http1_protocol_options::HeaderKeyFormat> {
+    use core::http1_protocol_options::HeaderKeyFormat;
+    use core::http1_protocol_options::header_key_format::{HeaderFormat, ProperCaseWords};
+    let format = match case {
+        HeaderCase::Lower => return None,
+        HeaderCase::ProperWords => HeaderFormat::ProperCaseWords(ProperCaseWords {}),
+        HeaderCase::Preserved => HeaderFormat::StatefulFormatter(core::TypedExtensionConfig {
+            name: "preserve_case".to_owned(),
+            typed_config: Some(pack(&PreserveCaseFormatterConfig::default())),
+        }),
+    };
+    Some(HeaderKeyFormat {
+        header_format: Some(format),
+    })
 }

@@ -8,17 +8,18 @@ use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::filters::http::cors::v3 as cors;
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
+use nuncio_model::filter::{ERROR_RESPONSES, ROUTE_ERROR_RESPONSES};
 use nuncio_model::route::{
-    Action, Cors, Forward, HeaderEdits, HeaderMatch, HostRewrite, Mirror, PathMatch, PathRewrite,
-    QueryParameterMatch, Redirect, RedirectPath, RedirectScheme, RedirectStatus, RetryPolicy,
-    Route, RouteMatch,
+    Action, Cors, ErrorResponses, Forward, HashPolicy, HeaderAddition, HeaderEdits, HeaderMatch,
+    HostRewrite, Mirror, PathMatch, PathRewrite, QueryParameterMatch, Redirect, RedirectPath,
+    RedirectScheme, RedirectStatus, RetryPolicy, Route, RouteMatch,
 };
 
 use crate::cluster::routing_priority;
-use crate::filter;
 use crate::proto::{
     bool_value, duration, regex, regex_and_substitute, runtime_fraction, string_matcher, uint32,
 };
+use crate::{error_response, filter};
 
 pub(crate) fn route(route: &Route) -> rds::Route {
     let mut typed_per_filter_config = BTreeMap::new();
@@ -26,6 +27,19 @@ pub(crate) fn route(route: &Route) -> rds::Route {
         Action::Forward(forward) => {
             if let Some(policy) = &forward.cors {
                 typed_per_filter_config.insert(filter::CORS.to_owned(), cors_policy(policy));
+            }
+            match &forward.error_responses {
+                ErrorResponses::Inherited => {}
+                ErrorResponses::Off => {
+                    typed_per_filter_config.insert(ERROR_RESPONSES.to_owned(), disabled());
+                }
+                ErrorResponses::Own(responses) => {
+                    typed_per_filter_config.insert(ERROR_RESPONSES.to_owned(), disabled());
+                    typed_per_filter_config.insert(
+                        ROUTE_ERROR_RESPONSES.to_owned(),
+                        pack(&error_response::filter(responses)),
+                    );
+                }
             }
             rds::route::Action::Route(route_action(forward))
         }
@@ -119,6 +133,7 @@ fn route_action(forward: &Forward) -> rds::RouteAction {
             })
             .collect(),
         priority: routing_priority(forward.priority).into(),
+        hash_policy: forward.hash_policy.iter().map(hash_policy).collect(),
         host_rewrite_specifier: match &forward.host_rewrite {
             HostRewrite::None => None,
             HostRewrite::Literal(host) => {
@@ -137,6 +152,36 @@ fn route_action(forward: &Forward) -> rds::RouteAction {
         } => action.regex_rewrite = Some(regex_and_substitute(pattern, substitution)),
     }
     action
+}
+
+fn hash_policy(policy: &HashPolicy) -> rds::route_action::HashPolicy {
+    use rds::route_action::hash_policy::{ConnectionProperties, Cookie, Header, PolicySpecifier};
+    rds::route_action::HashPolicy {
+        policy_specifier: Some(match policy {
+            HashPolicy::Cookie { name, path, ttl } => PolicySpecifier::Cookie(Cookie {
+                name: name.to_string(),
+                path: path.to_string(),
+                ttl: ttl.and_then(duration),
+                ..Default::default()
+            }),
+            HashPolicy::Header(name) => PolicySpecifier::Header(Header {
+                header_name: name.to_string(),
+                ..Default::default()
+            }),
+            HashPolicy::SourceIp => {
+                PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
+            }
+        }),
+        ..Default::default()
+    }
+}
+
+/// Switches a filter off for a route, also one that is not there.
+fn disabled() -> Any {
+    pack(&rds::FilterConfig {
+        disabled: true,
+        ..Default::default()
+    })
 }
 
 fn retry_policy(retry: &RetryPolicy) -> rds::RetryPolicy {
@@ -218,9 +263,12 @@ fn list(items: &[Arc<str>]) -> String {
 }
 
 pub(crate) fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
+    header_values(&edits.add)
+}
+
+pub(crate) fn header_values(additions: &[HeaderAddition]) -> Vec<core::HeaderValueOption> {
     use core::header_value_option::HeaderAppendAction;
-    edits
-        .add
+    additions
         .iter()
         .map(|addition| core::HeaderValueOption {
             header: Some(core::HeaderValue {

@@ -1,10 +1,12 @@
 //! SDS: [`Secret`] → `envoy.extensions.transport_sockets.tls.v3.Secret`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use nuncio_envoy_api::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3 as tls;
 use nuncio_envoy_api::resource::Resource;
-use nuncio_model::tls::{Pem, Secret, SecretKind};
+use nuncio_model::tls::{Secret, SecretKind};
 
 use crate::resource;
 
@@ -32,12 +34,11 @@ pub fn secret(secret: &Secret) -> Resource {
     })
 }
 
-fn source(pem: &Pem) -> DataSource {
+fn source(pem: &Arc<str>) -> DataSource {
     DataSource {
-        specifier: Some(match pem {
-            Pem::Inline(text) => Specifier::InlineBytes(Bytes::copy_from_slice(text.as_bytes())),
-            Pem::File(path) => Specifier::Filename(path.to_string()),
-        }),
+        specifier: Some(Specifier::InlineBytes(Bytes::copy_from_slice(
+            pem.as_bytes(),
+        ))),
         ..Default::default()
     }
 }

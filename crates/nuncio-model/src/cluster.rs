@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::listener::HeaderCase;
 use crate::report::Origin;
-use crate::route::Priority;
+use crate::route::{HeaderAddition, Priority};
 use crate::tls::Origination;
+use crate::value::{HeaderName, HostLiteral, PathLiteral};
 
 /// Upstreams that requests go to (`config.cluster.v3.Cluster`).
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -26,6 +28,70 @@ pub struct Cluster {
     /// Of an upstream connection without requests; `None` is Envoy's hour.
     pub idle_timeout: Option<Duration>,
     pub max_connection_duration: Option<Duration>,
+    pub lb_policy: LbPolicy,
+    pub keepalive: Option<Keepalive>,
+    pub health_checks: Vec<HealthCheck>,
+    pub outlier_detection: Option<OutlierDetection>,
+    /// Of the names of headers that an upstream of HTTP/1 gets.
+    pub header_case: HeaderCase,
+}
+
+/// Which endpoint the next request goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum LbPolicy {
+    #[default]
+    RoundRobin,
+    LeastRequest,
+    /// By what a route's hash policy says, as the next one does.
+    RingHash,
+    Maglev,
+}
+
+/// `config.core.v3.TcpKeepalive`, in seconds; what is absent is the system's choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Keepalive {
+    pub idle_time: Option<u32>,
+    pub interval: Option<u32>,
+    pub probes: Option<u32>,
+}
+
+/// Requests of Envoy's own that find out which endpoints answer (`config.core.v3.HealthCheck`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HealthCheck {
+    pub timeout: Duration,
+    pub interval: Duration,
+    pub healthy_threshold: u32,
+    pub unhealthy_threshold: u32,
+    pub probe: HealthProbe,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum HealthProbe {
+    Http {
+        path: PathLiteral,
+        host: Option<HostLiteral>,
+        add_headers: Vec<HeaderAddition>,
+        remove_headers: Vec<HeaderName>,
+        /// From and to, the end not included; none is 200 alone.
+        expected_statuses: Vec<(u16, u16)>,
+    },
+    Grpc {
+        service: Arc<str>,
+        authority: Option<HostLiteral>,
+    },
+}
+
+/// When an endpoint that fails is left out for a while (`config.cluster.v3.OutlierDetection`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct OutlierDetection {
+    pub consecutive_5xx: Option<u32>,
+    pub consecutive_gateway_failure: Option<u32>,
+    pub consecutive_local_origin_failure: Option<u32>,
+    pub interval: Option<Duration>,
+    pub base_ejection_time: Option<Duration>,
+    pub max_ejection_time: Option<Duration>,
+    pub max_ejection_percent: Option<u32>,
+    pub split_external_local_origin_errors: bool,
 }
 
 /// Where a cluster's endpoints come from.
@@ -35,6 +101,8 @@ pub enum Discovery {
     Eds(Arc<str>),
     /// Addresses that never change.
     Static(Vec<Endpoint>),
+    /// A Unix socket on Envoy's machine.
+    Pipe(Arc<str>),
     Dns {
         host: Arc<str>,
         port: u16,

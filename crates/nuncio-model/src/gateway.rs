@@ -4,8 +4,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
-use crate::listener::Listener;
+use crate::filter::HttpFilter;
+use crate::listener::{Listener, Ready};
 use crate::route::RouteTable;
+use crate::runtime::Runtime;
 use crate::tls::Secret;
 
 /// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
@@ -17,4 +19,8 @@ pub struct Gateway {
     pub clusters: BTreeMap<Arc<str>, Cluster>,
     pub endpoints: BTreeMap<Arc<str>, EndpointSet>,
     pub secrets: BTreeMap<Arc<str>, Secret>,
+    pub filters: BTreeMap<Arc<str>, HttpFilter>,
+    /// What has no name of its own: the process's flags, and its port for probes.
+    pub runtime: Runtime,
+    pub ready: Option<Ready>,
 }

@@ -7,9 +7,11 @@
 //! error paths.
 
 pub mod cluster;
+pub mod filter;
 pub mod listener;
 pub mod report;
 pub mod route;
+pub mod runtime;
 pub mod tls;
 pub mod value;
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::report::Origin;
 use crate::tls::Termination;
-use crate::value::{Domain, ServerName};
+use crate::value::{Domain, LogFormat, ServerName};
 
 /// A port that Envoy listens on (`config.listener.v3.Listener`).
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -23,6 +23,8 @@ pub struct Listener {
     pub listener_filters: Vec<ListenerFilter>,
     /// Prefix of the statistics of its connection managers and TCP proxies.
     pub stat_prefix: Arc<str>,
+    /// What Envoy holds of a connection before it stops reading; `None` is Envoy's mebibyte.
+    pub per_connection_buffer_limit: Option<u32>,
     pub filter_chains: Vec<FilterChain>,
 }
 
@@ -32,6 +34,21 @@ pub enum Transport {
     Tcp,
     /// Over UDP. Every connection is TLS and HTTP/3.
     Quic,
+}
+
+/// A port on which Envoy answers `GET /ready` by itself: 200 while it serves, 503 while it drains.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Ready {
+    pub address: IpAddr,
+    pub port: u16,
+    pub access_log: Option<AccessLog>,
+}
+
+impl Ready {
+    /// Its listener's name.
+    pub fn name(&self) -> String {
+        format!("ambassador-listener-ready-{}-{}", self.address, self.port)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -106,6 +123,89 @@ pub struct HttpConnectionManager {
     pub max_concurrent_streams: Option<u32>,
     /// HTTP/3 is served on the same port, over QUIC.
     pub http3: bool,
+    /// Names of [`crate::Gateway::filters`] entries, in the order in which requests meet them.
+    pub filters: Vec<Arc<str>>,
+    /// What all connection managers have in common.
+    pub options: Arc<HttpOptions>,
+}
+
+/// Settings of connection managers that do not depend on the listener
+/// (`HttpConnectionManager`). What is absent is Envoy's choice, or the gateway's own limit.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct HttpOptions {
     /// The `server` response header.
     pub server_name: Arc<str>,
+    /// Whether the client is who connects, and not who `x-forwarded-for` says.
+    pub use_remote_address: bool,
+    pub preserve_external_request_id: bool,
+    pub merge_slashes: bool,
+    /// Whether `%2F` and the like in a path are refused.
+    pub reject_escaped_slashes: bool,
+    pub strip_matching_host_port: bool,
+    pub accept_http_10: bool,
+    pub allow_chunked_length: bool,
+    pub header_case: HeaderCase,
+    pub headers_with_underscores: UnderscoreHeaders,
+    pub max_request_headers_kb: Option<u32>,
+    /// Of a connection without requests; zero is without end.
+    pub idle_timeout: Option<Duration>,
+    pub client_certificate: Option<ForwardedCertificate>,
+    pub client_certificate_details: CertificateDetails,
+    /// Whether the `x-envoy-…` headers of the router are left out.
+    pub suppress_envoy_headers: bool,
+    pub access_log: AccessLog,
+}
+
+/// How header names are written in HTTP/1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum HeaderCase {
+    #[default]
+    Lower,
+    /// `X-Request-Id`.
+    ProperWords,
+    /// As the other side wrote them.
+    Preserved,
+}
+
+/// What becomes of headers with an underscore in their name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub enum UnderscoreHeaders {
+    #[default]
+    Allow,
+    RejectRequest,
+    DropHeader,
+}
+
+/// What becomes of `x-forwarded-client-cert` (`ForwardClientCertDetails`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub enum ForwardedCertificate {
+    Sanitize,
+    ForwardOnly,
+    AppendForward,
+    SanitizeSet,
+    AlwaysForwardOnly,
+}
+
+/// What of a client's certificate is forwarded (`SetCurrentClientCertDetails`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CertificateDetails {
+    pub subject: bool,
+    pub cert: bool,
+    pub chain: bool,
+    pub dns: bool,
+    pub uri: bool,
+}
+
+/// A line for each request (`access_loggers.file`).
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AccessLog {
+    pub path: Arc<str>,
+    pub format: AccessLogFormat,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum AccessLogFormat {
+    Text(LogFormat),
+    /// An object in which numbers are numbers and what is absent is null.
+    Json(Vec<(Arc<str>, LogFormat)>),
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
     Domain, FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
@@ -123,6 +124,33 @@ pub struct Forward {
     /// Protocols a client may upgrade to, such as `websocket`, in lower case.
     pub upgrades: Vec<Arc<str>>,
     pub priority: Priority,
+    /// What a hashing load balancer goes by.
+    pub hash_policy: Option<HashPolicy>,
+    pub error_responses: ErrorResponses,
+}
+
+/// `RouteAction.HashPolicy`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum HashPolicy {
+    Cookie {
+        name: HeaderName,
+        path: Arc<str>,
+        /// How long a cookie lives that Envoy makes; zero is a session, `None` makes none.
+        ttl: Option<Duration>,
+    },
+    Header(HeaderName),
+    SourceIp,
+}
+
+/// Whose words an error is answered in.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+pub enum ErrorResponses {
+    /// Those of the filter, where there is one.
+    #[default]
+    Inherited,
+    /// Those of who answers.
+    Off,
+    Own(Vec<ErrorResponse>),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

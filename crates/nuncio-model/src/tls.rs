@@ -16,35 +16,34 @@ pub struct Secret {
     pub kind: SecretKind,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+/// All in PEM.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub enum SecretKind {
     /// A certificate chain and the key that belongs to it.
-    Certificate { chain: Pem, key: Pem },
+    Certificate {
+        #[serde(skip)]
+        chain: Arc<str>,
+        #[serde(skip)]
+        key: Arc<str>,
+    },
     /// What the other side's certificate must come from.
     Validation(Validation),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Validation {
-    pub trusted_ca: Pem,
+    pub trusted_ca: Arc<str>,
     /// Certificates that are not taken any more. Envoy then wants a list of every authority.
-    pub crl: Option<Pem>,
+    pub crl: Option<Arc<str>>,
 }
 
-/// PEM, here or in a file that Envoy reads.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub enum Pem {
-    Inline(#[serde(skip)] Arc<str>),
-    File(Arc<str>),
-}
-
-impl fmt::Debug for Pem {
+impl fmt::Debug for SecretKind {
     /// Never shows a key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline"),
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-        }
+        f.write_str(match self {
+            Self::Certificate { .. } => "Certificate",
+            Self::Validation(_) => "Validation",
+        })
     }
 }
 

@@ -49,9 +49,17 @@ pub fn certificate(secret: &Secret) -> Result<Pair, Invalid> {
         .into_iter()
         .find(|(chain, _)| has(secret, chain))
         .unwrap_or(KEYS[0]);
-    let chain_pem = text(secret, chain_name)?;
-    let key_pem = text(secret, key_name)?;
+    pair(
+        (chain_name, &text(secret, chain_name)?),
+        (key_name, &text(secret, key_name)?),
+    )
+}
 
+/// A certificate chain and its key, each with the name of where it stands.
+pub fn pair(
+    (chain_name, chain_pem): (&str, &str),
+    (key_name, key_pem): (&str, &str),
+) -> Result<Pair, Invalid> {
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unreadable(chain_name, "a certificate chain", &error))?;
@@ -66,7 +74,7 @@ pub fn certificate(secret: &Secret) -> Result<Pair, Invalid> {
             "put the server's certificate there in PEM, then those that signed it",
         ));
     };
-    let public_key = public_key(key_name, &key_pem)?;
+    let public_key = public_key(key_name, key_pem)?;
     if leaf.public_key().subject_public_key.data != public_key {
         return Err(Invalid::new(
             format!("the key in {key_name} does not belong to the certificate in {chain_name}"),
@@ -99,7 +107,11 @@ pub fn authority(secret: &Secret) -> Result<Arc<str>, Invalid> {
         .into_iter()
         .find(|name| has(secret, name))
         .unwrap_or(AUTHORITY_KEYS[0]);
-    let pem = text(secret, name)?;
+    authorities(name, &text(secret, name)?)
+}
+
+/// The certificates of authorities in a text, with the name of where it stands.
+pub fn authorities(name: &str, pem: &str) -> Result<Arc<str>, Invalid> {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| unreadable(name, "a certificate of an authority", &error))?;

@@ -15,10 +15,13 @@ pub mod resolve;
 mod settings;
 pub mod store;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use nuncio_model::{Gateway, Report};
 
 use getambassador::RouteInfo;
-pub use settings::Settings;
+pub use settings::{ReadyPort, Settings};
 pub use store::{Object, Scope, Store, Table};
 
 /// What came of the resources.
@@ -29,10 +32,26 @@ pub struct Translation {
     pub report: Report,
     /// The routes as the diagnostics list them, in the order in which they match.
     pub routes: Vec<RouteInfo>,
+    /// Files that resources name, read or not.
+    pub files: BTreeSet<Arc<str>>,
 }
 
-/// Turns everything in a store into one gateway.
-pub fn translate(store: &Store, settings: &Settings) -> Translation {
+/// Turns everything in a store into one gateway, with the files that resources name as `read` gives
+/// them. The store keeps those until [`Store::forget_files`].
+pub fn translate(
+    store: &mut Store,
+    settings: &Settings,
+    read: impl Fn(&str) -> Result<String, String>,
+) -> Translation {
+    loop {
+        let translation = translate_once(store, settings);
+        if !store.read_files(&translation.files, &read) {
+            return translation;
+        }
+    }
+}
+
+fn translate_once(store: &Store, settings: &Settings) -> Translation {
     let mut translation = getambassador::translate(store, settings);
     translation.report.extend(store.report());
     translation.report.sort();

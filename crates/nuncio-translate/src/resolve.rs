@@ -33,8 +33,23 @@ pub enum Resolved {
     Unknown,
 }
 
+/// What a Service stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// Its address, where it has one.
+    Service,
+    /// Its endpoints.
+    Endpoints,
+}
+
 /// Resolves `host`, a bare name being in `namespace`.
-pub fn resolve(store: &Store, namespace: &str, host: &str, port: u16) -> Resolved {
+pub fn resolve(
+    store: &Store,
+    namespace: &str,
+    through: Through,
+    host: &str,
+    port: u16,
+) -> Resolved {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse() {
         return Resolved::Address(address);
@@ -49,7 +64,7 @@ pub fn resolve(store: &Store, namespace: &str, host: &str, port: u16) -> Resolve
             }
             _ => known(
                 service,
-                port,
+                format!("{}/{}/{port}", service.namespace(), service.name()),
                 BTreeSet::new(),
                 Some("it is an ExternalName without spec.externalName".to_owned()),
             ),
@@ -72,10 +87,18 @@ pub fn resolve(store: &Store, namespace: &str, host: &str, port: u16) -> Resolve
             }
         )
     };
+    if through == Through::Endpoints {
+        let set = format!("k8s/{}/{}/{port}", service.namespace(), service.name());
+        return match listed {
+            Some(listed) => by_endpoints(store, service, listed, set),
+            None => known(service, set, BTreeSet::new(), Some(no_such_port())),
+        };
+    }
+    let set = format!("{}/{}/{port}", service.namespace(), service.name());
     match cluster_ip(&service.spec) {
         ClusterIp::Address(address) => known(
             service,
-            port,
+            set,
             BTreeSet::from([Endpoint { address, port }]),
             listed.is_none().then(no_such_port),
         ),
@@ -88,37 +111,52 @@ pub fn resolve(store: &Store, namespace: &str, host: &str, port: u16) -> Resolve
             let note = endpoints
                 .is_empty()
                 .then(|| "it is headless and has no ready endpoints".to_owned());
-            known(service, port, endpoints, note)
+            known(service, set, endpoints, note)
         }
         ClusterIp::None => {
             let Some(listed) = listed else {
-                return known(service, port, BTreeSet::new(), Some(no_such_port()));
+                return known(service, set, BTreeSet::new(), Some(no_such_port()));
             };
-            let single = service.spec.ports.len() == 1;
-            let endpoints: BTreeSet<_> = backends(store, service)
-                .into_iter()
-                .filter_map(|(address, ports)| {
-                    let port = target(listed, &ports, single)?;
-                    Some(Endpoint { address, port })
-                })
-                .collect();
-            let note = endpoints.is_empty().then(|| {
-                "it has neither a clusterIP nor a ready endpoint for that port".to_owned()
-            });
-            known(service, port, endpoints, note)
+            by_endpoints(store, service, listed, set)
         }
     }
 }
 
+/// Where a service proxy would send what comes to a port.
+fn by_endpoints(
+    store: &Store,
+    service: &Object<ServiceSpec>,
+    listed: &ServicePort,
+    set: String,
+) -> Resolved {
+    let single = service.spec.ports.len() == 1;
+    let endpoints: BTreeSet<_> = backends(store, service)
+        .into_iter()
+        .filter_map(|(address, ports)| {
+            let port = target(listed, &ports, single)?;
+            Some(Endpoint { address, port })
+        })
+        .collect();
+    let note = endpoints
+        .is_empty()
+        .then(|| match cluster_ip(&service.spec) {
+            ClusterIp::None => {
+                "it has neither a clusterIP nor a ready endpoint for that port".to_owned()
+            }
+            _ => "it has no ready endpoint for that port".to_owned(),
+        });
+    known(service, set, endpoints, note)
+}
+
 fn known(
     service: &Object<ServiceSpec>,
-    port: u16,
+    set: String,
     endpoints: BTreeSet<Endpoint>,
     note: Option<String>,
 ) -> Resolved {
     Resolved::Service {
         id: Arc::clone(&service.id),
-        set_name: format!("{}/{}/{port}", service.namespace(), service.name()).into(),
+        set_name: set.into(),
         endpoints: endpoints.into_iter().collect(),
         note,
     }
@@ -294,10 +332,10 @@ ports: [{name: http, port: 8001}]
 endpoints: [{addresses: ['fd00::1'], conditions: {ready: false, serving: true, terminating: true}}]
 ";
 
-    fn endpoints(host: &str, port: u16) -> String {
+    fn endpoints(through: Through, host: &str, port: u16) -> String {
         let mut store = Store::new(Scope::default());
         store.apply(objects(SERVICES), &[]);
-        match resolve(&store, "a", host, port) {
+        match resolve(&store, "a", through, host, port) {
             Resolved::Address(address) => format!("address {address}"),
             Resolved::ExternalName(name) => format!("dns {name}"),
             Resolved::Unknown => "unknown".to_owned(),
@@ -336,7 +374,28 @@ endpoints: [{addresses: ['fd00::1'], conditions: {ready: false, serving: true, t
             ("[fd00::2]", 80, "address fd00::2"),
             ("127.0.0.1", 80, "address 127.0.0.1"),
         ] {
-            assert_eq!(endpoints(host, port), expected, "{host}:{port}");
+            assert_eq!(
+                endpoints(Through::Service, host, port),
+                expected,
+                "{host}:{port}"
+            );
+        }
+    }
+    #[test]
+    fn endpoints_are_found_behind_an_address() {
+        for (host, port, expected) in [
+            ("web", 80, " (it has no ready endpoint for that port)"),
+            ("web", 81, " (it has no port 81, only 80)"),
+            ("headless", 80, "10.1.0.1:8080 10.1.0.2:8080"),
+            ("plain", 80, "10.2.0.1:8000 fd00::1:8001"),
+            ("old.a.svc", 80, "10.3.0.1:8080"),
+            ("a.b.c.d", 80, "unknown"),
+        ] {
+            assert_eq!(
+                endpoints(Through::Endpoints, host, port),
+                expected,
+                "{host}:{port}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::store::Scope;
 
@@ -9,11 +10,24 @@ pub struct Settings {
     pub namespace: String,
     /// Address that Listeners bind.
     pub bind_address: IpAddr,
+    /// Socket of Envoy's admin interface.
+    pub envoy_admin: Arc<str>,
+    /// Where Envoy itself says that it serves.
+    pub ready: Option<ReadyPort>,
     /// Where the built-in routes for health and diagnostics go.
     pub admin: SocketAddr,
     /// A Host's `mappingSelector` takes a Mapping that has all its labels and its hostname;
     /// otherwise one that has any label or the hostname (`DISABLE_STRICT_LABEL_SELECTORS`).
     pub strict_label_selectors: bool,
+}
+
+/// A port on which Envoy answers by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyPort {
+    pub address: IpAddr,
+    pub port: u16,
+    /// Whether its requests are in the access log.
+    pub access_log: bool,
 }
 
 impl Settings {
@@ -22,6 +36,8 @@ impl Settings {
         Self {
             namespace: scope.namespace.clone(),
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
+            envoy_admin: "admin.sock".into(),
+            ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,
         }

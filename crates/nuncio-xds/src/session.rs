@@ -6,12 +6,12 @@
 //!
 //! - One response is outstanding for each type, and none waits for another type: Envoy acknowledges
 //!   an EDS cluster only after its assignment came. What changes meanwhile is merged. But for a
-//!   short time listeners and routes wait for clusters that Envoy does not have yet.
+//!   short time filters, listeners and routes wait for clusters that Envoy does not have yet.
 //! - An EDS cluster that is sent is followed by its assignment, even an unchanged one: Envoy does
 //!   not subscribe again when a cluster changes, and warms it for 15 s without.
 //! - Every subscription is answered: with the resource, with its name among the removed, or for an
 //!   empty wildcard with an empty response.
-//! - Listeners, route tables and secrets go one to a response, because a refused response of
+//! - But for clusters and assignments resources go one to a response, because a refused response of
 //!   several says little about which. So do clusters that Envoy has not accepted before, once it
 //!   has started: it answers a response with a refused and a good one not at all, because the good
 //!   one is warming and the refused one never ends to.
@@ -28,9 +28,13 @@
 //!
 //! # What it relies on
 //!
-//! A listener of a snapshot names only secrets and route tables of that snapshot. Their subscriptions
-//! can then be answered, and the listener does not wait for them. A missing secret is answered by
-//! its removal, which ends Envoy's wait; a missing route table too, but there Envoy waits its 15 s.
+//! A listener of a snapshot names only filters, secrets and route tables of that snapshot. Their
+//! subscriptions can then be answered, and the listener does not wait for them. Where one is missing
+//! its removal is the answer. It ends Envoy's wait for a secret; for a route table Envoy waits its
+//! 15 s all the same; for a filter for ever, and at its start with all listeners. A filter that was
+//! refused before any was accepted ends the wait, and the listener answers 500 to everything.
+//!
+//! A changed filter counts from the next request on of connections that are open; none is drained.
 //!
 //! Of an Envoy that is taken over from another process only those bodies are known that are still
 //! the same. If it refuses the change of another one it keeps its own, and a cluster among these
@@ -58,13 +62,20 @@ use types::{Outstanding, TypeState};
 /// The version of what Envoy may have in another one than it says: equal to none.
 const UNKNOWN: &str = "";
 
+/// What may name a cluster: a route, or a filter that asks somebody.
+const CLUSTER_USERS: [ResourceType; 3] = [
+    ResourceType::ExtensionConfig,
+    ResourceType::Listener,
+    ResourceType::RouteConfiguration,
+];
+
 /// How a session deals with time.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How long a cluster stays after the routes stopped using it. At least as long as a filter
     /// may hold a request back.
     pub linger: Duration,
-    /// For how long listeners and routes wait at most for clusters that are new to Envoy: a request
+    /// For how long filters, listeners and routes wait at most for clusters that are new to Envoy: a request
     /// that comes between its route and its cluster is answered by a 503.
     pub hold_routes: Duration,
 }
@@ -88,7 +99,7 @@ pub struct Session {
     number: u64,
     types: [TypeState; ResourceType::ALL.len()],
     nonce: u64,
-    /// Since when clusters have kept listeners or routes waiting, and whether they still do.
+    /// Since when clusters have kept what names them waiting, and whether they still do.
     held_since: Option<Instant>,
     held: bool,
     /// Accepted resources, whose requirements Envoy has not all asked for.
@@ -335,8 +346,10 @@ impl Session {
         }
         let by_name = matches!(
             resource_type,
-            ResourceType::ClusterLoadAssignment
+            ResourceType::Runtime
+                | ResourceType::ClusterLoadAssignment
                 | ResourceType::Secret
+                | ResourceType::ExtensionConfig
                 | ResourceType::RouteConfiguration
         );
         let mut wildcard = first && !by_name && request.resource_names_subscribe.is_empty();

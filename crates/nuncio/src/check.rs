@@ -7,9 +7,11 @@ use std::process::ExitCode;
 
 use nuncio_model::Entry;
 use nuncio_sources::{ChangeSet, Folder, Position, position};
-use nuncio_translate::{Scope, Settings, Store};
+use nuncio_translate::{Settings, Store};
 
 use crate::cli::CheckArgs;
+use crate::environment::Environment;
+use crate::files::read_file;
 
 /// Everything is in effect.
 const FINE: u8 = 0;
@@ -34,8 +36,12 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
             anyhow::bail!("cannot read {}: {error}", path.display());
         }
     }
-    let scope = Scope::from_vars(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
-    let settings = Settings::new(&scope);
+    let environment = Environment::read().map_err(anyhow::Error::msg)?;
+    let scope = environment.scope;
+    let settings = Settings {
+        strict_label_selectors: environment.strict_label_selectors,
+        ..Settings::new(&scope)
+    };
 
     let ChangeSet {
         upserted, problems, ..
@@ -43,7 +49,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let mut store = Store::new(scope);
     let objects = upserted.len();
     store.apply(upserted, &[]);
-    let mut report = nuncio_translate::translate(&store, &settings).report;
+    let mut report = nuncio_translate::translate(&mut store, &settings, read_file).report;
     report.extend(problems);
     report.sort();
 

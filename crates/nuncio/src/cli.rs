@@ -51,9 +51,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", env = "NUNCIO_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Address of health, diagnostics and metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8877")]
-    pub admin: SocketAddr,
+    /// Address of health, diagnostics and metrics; without, 127.0.0.1:8877, or what the variables
+    /// AMBASSADOR_HEALTHCHECK_BIND_ADDRESS and AMBASSADOR_HEALTHCHECK_BIND_PORT say.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
 
     /// Address that Listeners bind.
     #[arg(

@@ -14,6 +14,8 @@ use nuncio_translate::getambassador::RouteInfo;
 use nuncio_translate::{Settings, Store};
 use tokio::sync::watch;
 
+use crate::files::{NamedFiles, read_file};
+
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
@@ -33,6 +35,7 @@ pub struct Engine {
     store: Store,
     settings: Settings,
     source_problems: Vec<Entry>,
+    files: NamedFiles,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -42,6 +45,7 @@ impl Engine {
             store,
             settings,
             source_problems: Vec::new(),
+            files: NamedFiles::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -52,10 +56,26 @@ impl Engine {
 
     /// Takes a change set up and publishes what comes of it.
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
-        let started = Instant::now();
         self.source_problems = changes.problems;
         self.store.apply(changes.upserted, &changes.deleted);
-        let translation = nuncio_translate::translate(&self.store, &self.settings);
+        self.publish()
+    }
+
+    /// Whether files that resources name are others now.
+    pub fn files_changed(&self) -> bool {
+        self.files.changed()
+    }
+
+    /// Reads those files again and publishes what comes of it.
+    pub fn read_files_again(&mut self) -> Arc<Served> {
+        self.store.forget_files();
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Arc<Served> {
+        let started = Instant::now();
+        let translation = nuncio_translate::translate(&mut self.store, &self.settings, read_file);
+        self.files = NamedFiles::of(&translation.files);
         let snapshot = nuncio_envoy::encode(&translation.gateway);
 
         let mut report = translation.report;
@@ -97,7 +117,10 @@ impl Served {
             ResourceType::ClusterLoadAssignment => {
                 self.gateway.endpoints.get(name).map(|e| &e.origin)
             }
+            // Of no single resource.
+            ResourceType::Runtime => None,
             ResourceType::Secret => self.gateway.secrets.get(name).map(|c| &c.origin),
+            ResourceType::ExtensionConfig => self.gateway.filters.get(name).map(|f| &f.origin),
             ResourceType::Listener => self.gateway.listeners.get(name).map(|l| &l.origin),
             // A table has the routes of many; its listener is what a person looks for first.
             ResourceType::RouteConfiguration => self

@@ -17,11 +17,8 @@ pub struct Identity {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Identity {
-    pub fn new(scope: Scope) -> Self {
-        let cluster_id = std::env::var("AMBASSADOR_CLUSTER_ID")
-            .ok()
-            .filter(|id| !id.is_empty())
-            .unwrap_or_else(|| cluster_id(&scope.ambassador_id));
+    pub fn new(scope: Scope, cluster_id: Option<String>) -> Self {
+        let cluster_id = cluster_id.unwrap_or_else(|| cluster_id_of(&scope.ambassador_id));
         Self {
             hostname: rustix::system::uname()
                 .nodename()
@@ -37,7 +34,7 @@ impl Identity {
 
 /// Emissary's identity of an installation: a UUID from the UID of a namespace, which a folder does
 /// not have, and the ambassador_id.
-fn cluster_id(ambassador_id: &str) -> String {
+fn cluster_id_of(ambassador_id: &str) -> String {
     let url = format!("d6e_id://{}/{ambassador_id}", Uuid::nil());
     Uuid::new_v5(&Uuid::NAMESPACE_URL, url.as_bytes()).to_string()
 }

@@ -6,6 +6,8 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod engine;
+pub mod environment;
+mod files;
 pub mod gauges;
 pub mod identity;
 mod log;

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-/// Sets the log up: text, or JSON where `AMBASSADOR_JSON_LOGGING` says so.
-pub(crate) fn init(level: &str) {
+/// Sets the log up, as text or as JSON.
+pub(crate) fn init(level: &str, json: bool) {
     let level = match level {
         "warning" => "warn",
         known @ ("error" | "warn" | "info" | "debug" | "trace") => known,
@@ -17,8 +17,6 @@ pub(crate) fn init(level: &str) {
         .with_target(false)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    let json =
-        std::env::var("AMBASSADOR_JSON_LOGGING").is_ok_and(|v| v.eq_ignore_ascii_case("true"));
     if json {
         builder.json().init();
     } else {

@@ -29,7 +29,12 @@ pub fn report(served: &Served, xds: &nuncio_xds::Status, envoy: &supervisor::Sta
                     refusal.detail.trim()
                 ),
             )
-            .help("the last version that Envoy accepted stays in effect");
+            .help(match &served.gateway.ready {
+                Some(ready) if ready.name() == *refusal.name => {
+                    "give another port with AMBASSADOR_READY_PORT, or 0 for none"
+                }
+                _ => "the last version that Envoy accepted stays in effect",
+            });
     }
     if let supervisor::State::Exited { status, .. } = envoy {
         report

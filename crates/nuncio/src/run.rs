@@ -6,15 +6,16 @@
 //!                 └───────────┴── overview, admin ◀───┘
 //! ```
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nuncio_envoy::{BootstrapConfig, bootstrap};
-use nuncio_sources::{ChangeSet, Watcher};
-use nuncio_translate::{Scope, Settings, Store};
+use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, bootstrap};
+use nuncio_sources::Watcher;
+use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::cli::RunArgs;
 use crate::engine::{Engine, Served};
+use crate::environment::{Environment, Statsd, without_effect};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::overview::{self, ReportLog};
@@ -31,8 +33,27 @@ use crate::supervisor::{self, Handle, StateDir, Supervisor};
 /// memory allow, so that it is a limit and not a crash.
 const MAX_DOWNSTREAM_CONNECTIONS: u64 = 50_000;
 
+/// How often files that resources name are looked at.
+const FILES_LOOKED_AT: Duration = Duration::from_secs(1);
+
 pub fn run(args: RunArgs) -> ExitCode {
-    crate::log::init(&args.log_level);
+    let environment = Environment::read();
+    let mut args = args;
+    if environment.as_ref().is_ok_and(|read| read.debug) {
+        args.log_level = "debug".to_owned();
+    }
+    let json = environment.as_ref().is_ok_and(|read| read.json_logging);
+    crate::log::init(&args.log_level, json);
+    let environment = match environment {
+        Ok(environment) => environment,
+        Err(wrong) => {
+            tracing::error!("{wrong}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for (name, why) in without_effect(|name| std::env::var_os(name).is_some()) {
+        tracing::info!("{name} is set and has no effect: {why}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -43,7 +64,7 @@ pub fn run(args: RunArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve(args)) {
+    match runtime.block_on(serve(args, environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -52,19 +73,21 @@ pub fn run(args: RunArgs) -> ExitCode {
     }
 }
 
-async fn serve(args: RunArgs) -> anyhow::Result<()> {
+async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
-    let scope = Scope::from_vars(|name| std::env::var(name).ok()).map_err(anyhow::Error::msg)?;
+    let scope = environment.scope;
     let envoy = envoy_program(args.envoy.as_deref())?;
     let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
-    let admin_listener = admin::bind(args.admin).await?;
+    let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
     let settings = Settings {
         bind_address: args.bind,
-        admin: admin_listener.local_addr()?,
-        strict_label_selectors: !is_true("DISABLE_STRICT_LABEL_SELECTORS"),
+        admin: reachable(admin_listener.local_addr()?),
+        strict_label_selectors: environment.strict_label_selectors,
+        ready: environment.ready,
+        envoy_admin: state_dir.admin_socket().to_string_lossy().into(),
         ..Settings::new(&scope)
     };
-    let identity = Arc::new(Identity::new(scope.clone()));
+    let identity = Arc::new(Identity::new(scope.clone(), environment.cluster_id));
 
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
@@ -76,7 +99,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     };
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::default());
-    let served = take_up(&mut engine, first, &ads, &gauges);
+    let served = take_up(&ads, &gauges, || engine.apply(first));
     tracing::info!(
         listeners = served.gateway.listeners.len(),
         routes = served.routes.len(),
@@ -90,6 +113,13 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .bind(&xds_socket)
         .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
     let xds_server = tokio::spawn(bound.serve(std::future::pending()));
+    let stats_sink = match environment.statsd {
+        Some(statsd) => stats_sink(statsd).await,
+        None => None,
+    };
+    let stats_flush_interval = stats_sink
+        .as_ref()
+        .map_or(bootstrap::STATS_FLUSH_INTERVAL, |sink| sink.flush_interval);
     let bootstrap = bootstrap::bootstrap(&BootstrapConfig {
         node_id: identity.scope.ambassador_id.clone(),
         node_cluster: format!(
@@ -100,6 +130,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         admin_socket: state_dir.admin_socket(),
         max_heap_bytes: crate::memory::limit(),
         max_downstream_connections: MAX_DOWNSTREAM_CONNECTIONS,
+        stats_sink,
     });
     let start = Supervisor::start(supervisor::Config {
         envoy,
@@ -107,8 +138,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         bootstrap,
         drain_time: Duration::from_secs(args.drain_time),
         concurrency: args.concurrency,
-        base_id: None,
-        log_level: envoy_log_level(&args.log_level).to_owned(),
+        base_id: environment.base_id,
+        stats_flush_interval,
+        log_level: if environment.debug_envoy {
+            "trace"
+        } else {
+            envoy_log_level(&args.log_level)
+        }
+        .to_owned(),
         extra_args: Vec::new(),
     });
     let envoy = tokio::select! {
@@ -131,11 +168,21 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
     tokio::spawn(observe_acknowledged(ads.status(), Arc::clone(&gauges)));
 
+    let mut files = tokio::time::interval(FILES_LOOKED_AT);
     let result = loop {
         tokio::select! {
             changes = watcher.next() => {
                 // Translation keeps a core busy; the ADS server has the others meanwhile.
-                tokio::task::block_in_place(|| take_up(&mut engine, changes, &ads, &gauges));
+                tokio::task::block_in_place(|| {
+                    take_up(&ads, &gauges, || engine.apply(changes));
+                });
+            }
+            _ = files.tick() => {
+                if engine.files_changed() {
+                    tokio::task::block_in_place(|| {
+                        take_up(&ads, &gauges, || engine.read_files_again());
+                    });
+                }
             }
             () = ends.next() => break Ok(()),
             ended = &mut admin_server => break Err(match ended {
@@ -150,14 +197,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     result
 }
 
-fn take_up(
-    engine: &mut Engine,
-    changes: ChangeSet,
-    ads: &AdsServer,
-    gauges: &Gauges,
-) -> Arc<Served> {
+fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
     let arrived = Instant::now();
-    let served = engine.apply(changes);
+    let served = publish();
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
     gauges.changes.inc();
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
@@ -265,13 +307,40 @@ fn envoy_log_level(level: &str) -> &'static str {
     }
 }
 
-fn is_true(variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|value| {
-        matches!(
-            value.to_ascii_lowercase().as_str(),
-            "1" | "t" | "true" | "y" | "yes" | "on"
-        )
+/// Looks the host up, once: the address is part of Envoy's bootstrap.
+async fn stats_sink(statsd: Statsd) -> Option<StatsSink> {
+    let Statsd { host, port, .. } = &statsd;
+    let found = match tokio::net::lookup_host((host.as_str(), *port)).await {
+        // The least, so that the next start finds the same; IPv4 before IPv6.
+        Ok(found) => found.min(),
+        Err(error) => {
+            tracing::warn!(
+                "no statistics are sent: STATSD_HOST is \"{host}\", which is not found: {error}"
+            );
+            None
+        }
+    };
+    Some(StatsSink {
+        address: found?,
+        flush_interval: statsd.flush_interval,
+        format: if statsd.dogstatsd {
+            StatsFormat::DogStatsd {
+                entity_id: statsd.entity_id,
+            }
+        } else {
+            StatsFormat::Statsd
+        },
     })
+}
+
+/// Where Envoy finds who listens on an address: on all of them is on the loopback one too.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }
 
 fn join(paths: &[PathBuf]) -> String {

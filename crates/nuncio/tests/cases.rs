@@ -116,7 +116,7 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        translate(&input, &variables)
+        translate(&input, &variables, &self.folder)
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -152,7 +152,8 @@ impl Case {
     }
 }
 
-fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
+/// `/case/…` in resources is a file of the case's folder.
+fn translate(input: &str, variables: &BTreeMap<String, String>, folder: &Path) -> Outcome {
     let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
@@ -162,7 +163,12 @@ fn translate(input: &str, variables: &BTreeMap<String, String>) -> Outcome {
     let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
     let mut store = Store::new(scope);
     store.apply(manifest.objects, &[]);
-    let translation = nuncio_translate::translate(&store, &settings);
+    let translation = nuncio_translate::translate(&mut store, &settings, |path| {
+        let name = path
+            .strip_prefix("/case/")
+            .ok_or("No such file or directory")?;
+        fs::read_to_string(folder.join(name)).map_err(|error| error.to_string())
+    });
     let mut report = translation.report;
     report.extend(manifest.problems);
     report.sort();
@@ -186,7 +192,7 @@ fn yaml(value: &Value) -> String {
 const UNABRIDGED: &str = "listener::unabridged";
 
 /// Envoy's resources by type and name, without what every case has: the connection manager's
-/// fixed part, and the built-in routes with their cluster.
+/// fixed part, the built-in routes with their cluster, and an empty runtime.
 fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
     let mut types = Map::new();
     for resource_type in ResourceType::ALL {
@@ -200,6 +206,7 @@ fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
         }
         if abridge {
             resources.retain(|name, _| !name.starts_with("cluster_127_0_0_1_8877_"));
+            resources.retain(|_, resource| resource["layer"] != json!({}));
         }
         if !resources.is_empty() {
             types.insert(resource_type.short_name().to_owned(), resources.into());
@@ -325,7 +332,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
         + "  add_response_headers:\n"
         + &headers;
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
@@ -341,7 +348,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let curves = Curve::known().join(", ");
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
-    let outcome = translate(&input, &BTreeMap::new());
+    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
     let mut whole = StaticConfig::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();

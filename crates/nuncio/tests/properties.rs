@@ -245,7 +245,8 @@ fn served(text: &str) -> Snapshot {
     if let Ok(manifest) = manifest::parse(&Arc::from("x.yaml"), text) {
         store.apply(manifest.objects, &[]);
     }
-    nuncio_envoy::encode(&nuncio_translate::translate(&store, &settings).gateway)
+    let read = |_: &str| Err("no files here".to_owned());
+    nuncio_envoy::encode(&nuncio_translate::translate(&mut store, &settings, read).gateway)
 }
 
 /// Whether the good Mapping has its route.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use libtest_mimic::{Arguments, Failed, Trial};
 use nuncio_echo::certs::{self, Authority, Pair};
@@ -23,6 +23,7 @@ use nuncio_echo::{Echo, Running};
 use serde::Deserialize;
 use serde_json::Value;
 use support::{Gateway, free_port};
+use tempfile::TempDir;
 
 /// Gateways that run at once.
 const AT_ONCE: usize = 4;
@@ -79,6 +80,9 @@ struct Case {
     /// for each certificate that it issues.
     #[serde(default)]
     authorities: BTreeMap<String, AuthoritySpec>,
+    /// Files that resources can name, in the folder `$files`.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
     /// `$http` and `$https` are ports.
     manifests: String,
     requests: Vec<Step>,
@@ -92,6 +96,11 @@ struct Case {
 struct Upstream {
     #[serde(default)]
     tls: bool,
+    /// What it answers unless it is asked for something else.
+    status: Option<u16>,
+    /// It answers with the head of the request as it came.
+    #[serde(default)]
+    raw: bool,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +130,10 @@ struct Step {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
+    /// What is sent in place of a request, line by line; the answer is everything that comes back.
+    raw: Option<String>,
+    /// A header that is another one each time.
+    vary: Option<String>,
     /// How often, one after the other; or all at once.
     times: Option<usize>,
     at_once: Option<usize>,
@@ -145,8 +158,14 @@ struct Expect {
     /// Response headers; null is an absent one.
     #[serde(default)]
     headers: BTreeMap<String, Option<String>>,
+    /// Parts of response headers.
+    #[serde(default)]
+    header_has: BTreeMap<String, String>,
     /// A part of the body.
     body: Option<String>,
+    /// A part of a file in `$files`, once it is there.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
     /// The Secret whose certificate is shown.
     certificate: Option<String>,
     /// The protocol that the server chose in ALPN; empty is none.
@@ -163,11 +182,16 @@ struct Expect {
     /// How many requests each upstream, or status, answers: between two numbers.
     #[serde(default)]
     shares: BTreeMap<String, [usize; 2]>,
+    /// Whether one upstream answers all of them.
+    #[serde(default)]
+    same_upstream: bool,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SeenExpect {
+    /// A part of the head as it came.
+    head: Option<String>,
     method: Option<String>,
     path: Option<String>,
     host: Option<String>,
@@ -177,6 +201,9 @@ struct SeenExpect {
     /// Request headers, several values with `, ` between them; null is an absent one.
     #[serde(default)]
     headers: BTreeMap<String, Option<String>>,
+    /// Parts of request headers.
+    #[serde(default)]
+    header_has: BTreeMap<String, String>,
 }
 
 /// What a case runs on.
@@ -186,6 +213,7 @@ struct Scene {
     pairs: HashMap<String, Pair>,
     http: u16,
     https: u16,
+    files: TempDir,
 }
 
 /// What came of one request.
@@ -196,6 +224,22 @@ struct Answer {
     certificate: Option<Vec<u8>>,
     alpn: Option<String>,
     grpc_status: Option<String>,
+}
+
+impl Answer {
+    /// The whole of an answer, of which only the status is read.
+    fn raw(bytes: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(bytes);
+        let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Ok(Self {
+            status: status.ok_or_else(|| format!("it is not an answer: {text}"))?,
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(bytes),
+            certificate: None,
+            alpn: None,
+            grpc_status: None,
+        })
+    }
 }
 
 impl Case {
@@ -225,8 +269,13 @@ impl Case {
 
     async fn start(&self) -> Scene {
         let (http, https) = (free_port(), free_port());
+        let files = tempfile::tempdir().unwrap();
+        for (name, content) in &self.files {
+            fs::write(files.path().join(name), content).unwrap();
+        }
         let mut manifests = self
             .manifests
+            .replace("$files", &files.path().display().to_string())
             .replace("$https", &https.to_string())
             .replace("$http", &http.to_string());
         let mut upstreams = HashMap::new();
@@ -235,6 +284,12 @@ impl Case {
             if upstream.tls {
                 let pair = certs::self_signed(&["upstream.example"]);
                 echo = echo.tls(&pair.cert_pem, &pair.key_pem);
+            }
+            if let Some(status) = upstream.status {
+                echo = echo.status(StatusCode::from_u16(status).unwrap());
+            }
+            if upstream.raw {
+                echo = echo.raw();
             }
             let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let running = echo.start(any_port).await.unwrap();
@@ -280,6 +335,7 @@ impl Case {
             pairs,
             http,
             https,
+            files,
         }
     }
 }
@@ -311,11 +367,22 @@ impl Scene {
             *counts.entry(answer.status.to_string()).or_default() += 1;
             self.check(&step.expect, &answer, &body)?;
         }
+        let upstreams = counts
+            .keys()
+            .filter(|who| self.upstreams.contains_key(*who));
+        if step.expect.same_upstream && upstreams.count() != 1 {
+            return Err(format!("several upstreams answer: {counts:?}"));
+        }
         for (who, [least, most]) in &step.expect.shares {
             let count = counts.get(who).copied().unwrap_or(0);
             if !(*least..=*most).contains(&count) {
                 return Err(format!("{who} has {count}: {counts:?}"));
             }
+        }
+        for (name, part) in &step.expect.files {
+            let file = self.files.path().join(name);
+            let there = async || fs::read_to_string(&file).is_ok_and(|text| text.contains(part));
+            self.gateway.until(there).await;
         }
         if let Some(name) = &step.expect.mirrored_to {
             let path = step.expect.seen.path.clone();
@@ -338,11 +405,15 @@ impl Scene {
 
     async fn send_one(&self, step: &Step, times: usize) -> Vec<Result<Answer, String>> {
         let mut answers = Vec::new();
+        let host = match &step.host {
+            Some(host) => host.replace("$http", &self.http.to_string()),
+            None => step.url().authority().unwrap().to_string(),
+        };
         match self.connection(step).await {
             Err(error) => answers.push(Err(error)),
             Ok(mut connection) => {
-                for _ in 0..times {
-                    answers.push(connection.ask(step).await);
+                for nth in 0..times {
+                    answers.push(connection.ask(step, &host, nth).await);
                 }
             }
         }
@@ -363,6 +434,9 @@ impl Scene {
         target.proxied_for = step.proxied_for;
         let certificate = step.certificate.as_ref();
         target.certificate = certificate.map(|name| self.pairs[name].clone());
+        if step.raw.is_some() {
+            return Ok(Connection::Raw(target));
+        }
         let protocol = match step.via {
             Via::Http1 => Protocol::Http1,
             Via::Http2 | Via::Grpc => Protocol::Http2,
@@ -393,6 +467,11 @@ impl Scene {
         let string = |value: &Value| value.as_str().map(str::to_owned);
         same("upstream", string(&body["upstream"]), &expect.upstream)?;
         let seen = &expect.seen;
+        if let Some(part) = &seen.head
+            && !body["head"].as_str().unwrap_or_default().contains(part)
+        {
+            return Err(format!("what reached it is {text}"));
+        }
         same("method", string(&body["method"]), &seen.method)?;
         same("path", string(&body["path"]), &seen.path)?;
         same("host", string(&body["host"]), &seen.host)?;
@@ -406,6 +485,19 @@ impl Scene {
             });
             if values != *expected {
                 return Err(format!("{name} reached it as {values:?}\n{text}"));
+            }
+        }
+        for (name, part) in &seen.header_has {
+            let value = body["headers"][name][0].as_str().unwrap_or_default();
+            if !value.contains(part) {
+                return Err(format!("{name} reached it as {value:?}"));
+            }
+        }
+        for (name, part) in &expect.header_has {
+            let value = answer.headers.get(name.as_str());
+            let value = value.and_then(|v| v.to_str().ok()).unwrap_or_default();
+            if !value.contains(part) {
+                return Err(format!("response header {name} is {value:?}"));
             }
         }
         for (name, expected) in &expect.headers {
@@ -433,20 +525,26 @@ impl Scene {
 }
 
 enum Connection {
+    Raw(Target),
     Client(Client),
     WebSocket(Target),
 }
 
 impl Connection {
-    async fn ask(&mut self, step: &Step) -> Result<Answer, String> {
+    async fn ask(&mut self, step: &Step, host: &str, nth: usize) -> Result<Answer, String> {
         let url = step.url();
-        let host = step.host.clone();
-        let host = host.unwrap_or_else(|| url.authority().unwrap().to_string());
         let path = url.path_and_query().unwrap().to_string();
         let client = match self {
             Self::Client(client) => client,
+            Self::Raw(target) => {
+                let raw = step.raw.as_deref().unwrap_or_default();
+                let raw = raw.trim_end().replace('\n', "\r\n") + "\r\n\r\n";
+                let answer = target.raw(raw.as_bytes()).await;
+                let answer = answer.map_err(|error| error.to_string())?;
+                return Answer::raw(&answer);
+            }
             Self::WebSocket(target) => {
-                let socket = WebSocket::connect(target, &host, &path).await;
+                let socket = WebSocket::connect(target, host, &path).await;
                 let mut socket = socket.map_err(|error| error.to_string())?;
                 let body = socket.echo("hello").await;
                 let body = body.map_err(|error| error.to_string())?;
@@ -464,7 +562,7 @@ impl Connection {
         let alpn = client.alpn().map(str::to_owned);
         if step.via == Via::Grpc {
             let answer = client
-                .grpc(&host, &path, step.body.as_bytes())
+                .grpc(host, &path, step.body.as_bytes())
                 .await
                 .map_err(|error| error.to_string())?;
             return Ok(Answer {
@@ -484,8 +582,12 @@ impl Connection {
             let value = HeaderValue::try_from(value).unwrap();
             request.headers_mut().insert(name, value);
         }
+        if let Some(name) = &step.vary {
+            let name = HeaderName::try_from(name).unwrap();
+            request.headers_mut().insert(name, nth.into());
+        }
         let answer = client
-            .send(&host, request)
+            .send(host, request)
             .await
             .map_err(|error| format!("{error:?}"))?;
         Ok(Answer {

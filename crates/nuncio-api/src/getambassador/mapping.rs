@@ -43,10 +43,10 @@ pub struct Mapping {
     pub enable_ipv4: Option<bool>,
     pub enable_ipv6: Option<bool>,
     pub grpc: Option<bool>,
-    pub health_checks: Option<Vec<Value>>,
+    pub health_checks: Option<Vec<HealthCheck>>,
     pub cluster_tag: Option<String>,
     pub stats_name: Option<String>,
-    pub outlier_detection: Option<Value>,
+    pub outlier_detection: Option<OutlierDetection>,
 
     // What is done on the way.
     pub timeout_ms: Option<i64>,
@@ -77,7 +77,7 @@ pub struct Mapping {
     pub labels: Option<Value>,
     pub bypass_auth: Option<bool>,
     pub auth_context_extensions: Option<BTreeMap<String, String>>,
-    pub error_response_overrides: Option<Vec<Value>>,
+    pub error_response_overrides: Option<Vec<ErrorResponseOverride>>,
     pub bypass_error_response_overrides: Option<bool>,
 
     // What has no part in routing.
@@ -123,6 +123,8 @@ pub struct CircuitBreaker {
 #[serde(default)]
 pub struct KeepAlive {
     pub idle_time: Option<i64>,
+    /// Another name of `idle_time`, which Modules have.
+    pub time: Option<i64>,
     pub interval: Option<i64>,
     pub probes: Option<i64>,
 }
@@ -163,4 +165,92 @@ pub struct RetryPolicy {
     pub retry_on: Option<String>,
     pub num_retries: Option<i64>,
     pub per_try_timeout: Option<String>,
+}
+
+/// Envoy's own requests to each endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HealthCheck {
+    pub timeout: Option<String>,
+    pub interval: Option<String>,
+    pub healthy_threshold: Option<i64>,
+    pub unhealthy_threshold: Option<i64>,
+    pub health_check: HealthCheckLayer,
+}
+
+/// Exactly one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HealthCheckLayer {
+    pub http: Option<HttpHealthCheck>,
+    pub grpc: Option<GrpcHealthCheck>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HttpHealthCheck {
+    pub path: Option<String>,
+    pub hostname: Option<String>,
+    pub add_request_headers: BTreeMap<String, AddedHeader>,
+    pub remove_request_headers: Vec<String>,
+    pub expected_statuses: Vec<StatusRange>,
+}
+
+/// From and to, both included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StatusRange {
+    pub min: i64,
+    pub max: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct GrpcHealthCheck {
+    pub upstream_name: Option<String>,
+    pub authority: Option<String>,
+}
+
+/// When a failing endpoint is left out, in Envoy's words; the API has a text, which is then YAML.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OutlierDetection {
+    Settings(OutlierDetectionSettings),
+    Text(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutlierDetectionSettings {
+    pub consecutive_5xx: Option<i64>,
+    pub consecutive_gateway_failure: Option<i64>,
+    pub consecutive_local_origin_failure: Option<i64>,
+    pub interval: Option<String>,
+    pub base_ejection_time: Option<String>,
+    pub max_ejection_time: Option<String>,
+    pub max_ejection_percent: Option<i64>,
+    pub split_external_local_origin_errors: Option<bool>,
+}
+
+/// What is answered in place of an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ErrorResponseOverride {
+    pub on_status_code: Option<i64>,
+    pub body: Option<ErrorResponseBody>,
+}
+
+/// Exactly one of `text_format`, `json_format` and `text_format_source`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ErrorResponseBody {
+    pub text_format: Option<String>,
+    pub json_format: Option<BTreeMap<String, Value>>,
+    pub text_format_source: Option<ErrorResponseFile>,
+    pub content_type: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ErrorResponseFile {
+    pub filename: Option<String>,
 }

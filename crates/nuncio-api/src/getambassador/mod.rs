@@ -6,6 +6,7 @@
 mod host;
 mod listener;
 mod mapping;
+mod module;
 mod resolver;
 mod tcpmapping;
 mod tlscontext;
@@ -22,8 +23,14 @@ pub use listener::{
     HostBinding, Listener, NamespaceBinding, NamespaceFrom, Protocol, ProtocolLayer, SecurityModel,
 };
 pub use mapping::{
-    AddedHeader, CircuitBreaker, Cors, KeepAlive, LoadBalancer, LoadBalancerCookie, Mapping,
-    RegexRewrite, RetryPolicy,
+    AddedHeader, CircuitBreaker, Cors, ErrorResponseBody, ErrorResponseFile, ErrorResponseOverride,
+    GrpcHealthCheck, HealthCheck, HealthCheckLayer, HttpHealthCheck, KeepAlive, LoadBalancer,
+    LoadBalancerCookie, Mapping, OutlierDetection, OutlierDetectionSettings, RegexRewrite,
+    RetryPolicy, StatusRange,
+};
+pub use module::{
+    BufferSettings, BuiltInRoute, ClientCertDetails, GrpcStatsService, GrpcStatsSettings,
+    GzipSettings, MappingDefaults, ModuleConfig, ModuleCors, ModuleDefaults, StringOrList,
 };
 pub use resolver::KubernetesResolver;
 pub use tcpmapping::TcpMapping;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -65,6 +65,15 @@ impl Target {
     pub fn with_certificate(mut self, pair: Pair) -> Self {
         self.certificate = Some(pair);
         self
+    }
+
+    /// Sends bytes and reads everything until the other side closes the connection.
+    pub async fn raw(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut connection = self.connect(&[]).await?;
+        connection.stream.write_all(bytes).await?;
+        let mut answer = Vec::new();
+        connection.stream.read_to_end(&mut answer).await?;
+        Ok(answer)
     }
 
     async fn connect(&self, alpn: &[&str]) -> io::Result<Connection> {

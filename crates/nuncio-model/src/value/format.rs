@@ -151,17 +151,36 @@ impl FormatString {
                 "write the value on one line",
             ));
         }
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('%') {
-                rest = after;
-                continue;
-            }
-            rest = operator(rest).map_err(|what| Invalid::new(what, HELP))?;
-        }
+        check_operators(text)?;
         Ok(Self(text.into()))
     }
+}
+
+/// Text in the same format that is no header: a line of the access log, a body. It may have several
+/// lines.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LogFormat(Arc<str>);
+
+checked_string!(LogFormat);
+
+impl LogFormat {
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        check_operators(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+fn check_operators(text: &str) -> Result<(), Invalid> {
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            rest = after;
+            continue;
+        }
+        rest = operator(rest).map_err(|what| Invalid::new(what, HELP))?;
+    }
+    Ok(())
 }
 
 /// Reads `NAME%`, `NAME(argument)%` or `NAME(argument):length%`; returns what follows.
@@ -230,6 +249,8 @@ mod tests {
                 FormatString::new(good)
             );
         }
+        assert!(LogFormat::new("a\n%PROTOCOL%\n").is_ok());
+        assert!(LogFormat::new("%NOPE%").is_err());
         for bad in [
             "100%",
             "%REQ%",

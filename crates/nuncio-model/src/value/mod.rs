@@ -4,14 +4,18 @@
 mod domain;
 mod format;
 mod header;
+mod lua;
 mod regex;
+mod runtime;
 mod text;
 mod tls;
 
 pub use domain::{Domain, ServerName};
-pub use format::{FormatString, format_operators};
+pub use format::{FormatString, LogFormat, format_operators};
 pub use header::{HeaderName, MatchHeaderName};
+pub use lua::LuaScript;
 pub use regex::Regex;
+pub use runtime::{FiniteNumber, RuntimeKey};
 pub use text::{HostLiteral, PathLiteral};
 pub use tls::{CipherSuites, Curve};
 

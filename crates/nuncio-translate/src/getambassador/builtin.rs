@@ -1,79 +1,77 @@
-//! The routes that every Host has: liveness, readiness, diagnostics.
+//! The routes that every Host has: liveness, readiness, diagnostics. They are Mappings that nobody
+//! wrote.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use nuncio_api::getambassador;
-use nuncio_model::route::{
-    Action, Forward, HeaderEdits, HostRewrite, PathMatch, PathRewrite, Priority, Route, RouteMatch,
-};
-use nuncio_model::value::PathLiteral;
-use nuncio_model::{Origin, ResourceId};
+use nuncio_api::getambassador::{self, Mapping};
+use nuncio_api::{ObjectMeta, SourceRef};
+use nuncio_model::ResourceId;
 
 use super::Context;
-use super::cluster::{ClusterSpec, Clusters};
+use super::cluster::Clusters;
 use super::group::{self, Group};
+use super::mapping;
+use super::module::Probe;
+use crate::store::Object;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT_MS: i64 = 10_000;
 
 pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<Group> {
-    let module = context.module;
+    let built_in = context.module.built_in.clone();
     let routes = [
-        (
-            "internal_liveness_probe_mapping",
-            "/ambassador/v0/check_alive",
-            module.liveness_probe,
-        ),
-        (
-            "internal_readiness_probe_mapping",
-            "/ambassador/v0/check_ready",
-            module.readiness_probe,
-        ),
-        (
-            "internal_diagnostics_probe_mapping",
-            "/ambassador/v0/",
-            module.diagnostics,
-        ),
+        ("internal_liveness_probe_mapping", built_in.liveness_probe),
+        ("internal_readiness_probe_mapping", built_in.readiness_probe),
+        ("internal_diagnostics_probe_mapping", built_in.diagnostics),
     ];
-    routes
-        .into_iter()
-        .filter(|(_, _, enabled)| *enabled)
-        .map(|(name, prefix, _)| {
-            let namespace = context.settings.namespace.as_str();
-            let origin = Origin::new(Arc::new(ResourceId::new(
-                getambassador::GROUP,
-                "Mapping",
-                namespace,
-                name,
-            )));
-            let cluster = ClusterSpec::of_address(&origin, context.settings.admin, namespace);
-            let route = Route {
-                origin: origin.clone(),
-                matches: RouteMatch {
-                    path: PathMatch::Prefix(
-                        PathLiteral::new(prefix).expect("invariant: the prefix is one line"),
-                    ),
-                    case_sensitive: true,
-                    headers: Vec::new(),
-                    query_parameters: Vec::new(),
-                    fraction: None,
-                },
-                action: Action::Forward(Box::new(Forward {
-                    cluster: clusters.name(&cluster),
-                    timeout: TIMEOUT,
-                    idle_timeout: None,
-                    path_rewrite: PathRewrite::None,
-                    host_rewrite: HostRewrite::None,
-                    retry: None,
-                    cors: None,
-                    mirrors: Vec::new(),
-                    upgrades: Vec::new(),
-                    priority: Priority::Default,
-                })),
-                request_headers: HeaderEdits::default(),
-                response_headers: HeaderEdits::default(),
-            };
-            group::built_in(clusters, &origin, name, &cluster, route)
-        })
-        .collect()
+    let mut groups = Vec::new();
+    for (name, probe) in routes {
+        if !probe.enabled {
+            continue;
+        }
+        let object = object(context, name, &probe);
+        let parsed = mapping::parse(context, &object);
+        let group = parsed.and_then(|parsed| group::built_in(context, clusters, parsed));
+        groups.extend(group);
+    }
+    groups
+}
+
+fn object(context: &Context<'_>, name: &str, probe: &Probe) -> Object<Mapping> {
+    let namespace = context.settings.namespace.as_str();
+    let service = match &probe.service {
+        Some(service) => service.clone(),
+        None => context.settings.admin.to_string(),
+    };
+    Object {
+        id: Arc::new(ResourceId::new(
+            getambassador::GROUP,
+            "Mapping",
+            namespace,
+            name,
+        )),
+        meta: ObjectMeta {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            ..ObjectMeta::default()
+        },
+        source: SourceRef::File {
+            path: "".into(),
+            document: 0,
+            item: None,
+        },
+        rkey: "--internal--".to_owned(),
+        part: None,
+        spec: Mapping {
+            hostname: Some("*".to_owned()),
+            prefix: Some(probe.prefix.to_string()),
+            // The path is left alone where nothing else is to stand in its place.
+            rewrite: Some(match probe.rewrite == probe.prefix {
+                true => String::new(),
+                false => probe.rewrite.to_string(),
+            }),
+            service: Some(service),
+            timeout_ms: Some(TIMEOUT_MS),
+            ..Mapping::default()
+        },
+    }
 }

@@ -2,27 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_api::getambassador::{Mapping, TlsContext};
-use nuncio_model::cluster::{
-    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet,
-    UpstreamProtocol,
+use nuncio_api::getambassador::{
+    CircuitBreaker as CircuitBreakerSpec, KeepAlive, Mapping, TlsContext,
 };
+use nuncio_model::cluster::{
+    CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet, HealthCheck,
+    Keepalive, LbPolicy, UpstreamProtocol,
+};
+use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::Priority;
 use nuncio_model::tls::Origination;
 use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
-use super::mapping::{milliseconds, priority, unsigned};
+use super::envoy_admin;
+use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
 use super::tls::TlsSettings;
-use super::unsupported;
-use crate::resolve::{Resolved, resolve};
+use super::values::{milliseconds, priority, unsigned};
+use super::{health, resolver, unsupported};
+use crate::resolve::{Resolved, Through, resolve};
 use crate::store::Object;
 
 /// Emissary's default of `connect_timeout_ms`.
@@ -40,6 +44,8 @@ pub(super) struct ClusterSpec {
     pub(super) service: String,
     pub(super) host: String,
     pub(super) port: u16,
+    /// Of the Mapping, or of the Module.
+    pub(super) load_balancing: Option<LoadBalancing>,
     cluster: Cluster,
     endpoints: Option<EndpointSet>,
 }
@@ -51,7 +57,8 @@ impl ClusterSpec {
     ) -> Result<Self, Mistake> {
         let spec = &object.spec;
         let origin = object.origin();
-        let own = object.namespace() == context.settings.namespace;
+        let own = object.namespace() == context.settings.namespace
+            || context.module.defaults.own_namespace;
         let service = spec.service.as_deref().unwrap_or_default();
         let name = ServiceName::parse(service, (!own).then(|| object.namespace()))
             .map_err(Mistake::at("spec.service"))?;
@@ -90,8 +97,36 @@ impl ClusterSpec {
             None => (name.scheme == Scheme::Https).then(Origination::default),
         };
         let port = name.port.unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let (discovery, endpoints) = discovery(context, object, &name.host, port);
-        let circuit_breakers = circuit_breakers(spec)?;
+        let through = match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => resolver::find(context, "spec.resolver", name)?,
+            None => context.module.defaults.resolver,
+        };
+        let (discovery, endpoints) = if envoy_admin::is_meant(&name.host, port) {
+            if tls.is_some() {
+                return Err(envoy_admin::without_tls());
+            }
+            let socket = Arc::clone(&context.settings.envoy_admin);
+            (Discovery::Pipe(socket), None)
+        } else {
+            discovery(context, object, through, &name.host, port)
+        };
+        let load_balancing = load_balancing(context, object, through)?;
+        let health_checks = health_checks(context, object, &discovery, through);
+        let outlier_detection = spec
+            .outlier_detection
+            .as_ref()
+            .map(|spec| health::outlier_detection("spec.outlier_detection", spec))
+            .transpose()?;
+        let defaults = &context.module.defaults;
+        let breakers = spec
+            .circuit_breakers
+            .as_ref()
+            .unwrap_or(&defaults.circuit_breakers);
+        let circuit_breakers = circuit_breakers("spec.circuit_breakers", breakers)?;
+        let keepalive = match &spec.keepalive {
+            Some(spec) => Some(keepalive("spec.keepalive", spec)?),
+            None => defaults.keepalive,
+        };
         let connect_timeout = milliseconds("spec.connect_timeout_ms", spec.connect_timeout_ms)?
             .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
         if connect_timeout.is_zero() {
@@ -102,16 +137,26 @@ impl ClusterSpec {
             ));
         }
         let idle_timeout =
-            milliseconds("spec.cluster_idle_timeout_ms", spec.cluster_idle_timeout_ms)?;
+            milliseconds("spec.cluster_idle_timeout_ms", spec.cluster_idle_timeout_ms)?
+                .or(defaults.cluster_idle_timeout);
         let max_connection_duration = milliseconds(
             "spec.cluster_max_connection_lifetime_ms",
             spec.cluster_max_connection_lifetime_ms,
         )?
+        .or(defaults.cluster_max_connection_lifetime)
         .filter(|duration| !duration.is_zero());
 
-        let full = full_name(object, &name, tls.is_some(), tls_context, &circuit_breakers);
-        let stat_name = match spec.stats_name.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => name.to_owned(),
+        let full = full_name(
+            object,
+            &name,
+            tls.is_some(),
+            tls_context,
+            breakers.iter().zip(&circuit_breakers),
+            load_balancing.as_ref(),
+        );
+        let stat_name = spec.stats_name.as_ref().or(defaults.stats_name.as_ref());
+        let stat_name = match stat_name.filter(|name| !name.is_empty()) {
+            Some(name) => name.clone(),
             None => sanitize(name.bare()),
         };
         let protocol = if spec.grpc == Some(true) {
@@ -125,6 +170,17 @@ impl ClusterSpec {
             host: name.host.clone(),
             port,
             cluster: Cluster {
+                lb_policy: load_balancing
+                    .as_ref()
+                    .map(|balancing| balancing.policy)
+                    .unwrap_or_default(),
+                keepalive,
+                health_checks,
+                outlier_detection,
+                header_case: match protocol {
+                    UpstreamProtocol::Http1 => defaults.header_case,
+                    UpstreamProtocol::Http2 => HeaderCase::Lower,
+                },
                 name: "".into(),
                 alt_stat_name: Some(stat_name.into()),
                 origin,
@@ -136,35 +192,13 @@ impl ClusterSpec {
                 idle_timeout,
                 max_connection_duration,
             },
+            load_balancing,
             endpoints,
         })
     }
 
-    /// A cluster of one address, such as nuncio's own.
-    pub(super) fn of_address(origin: &Origin, address: SocketAddr, namespace: &str) -> Self {
-        let service = address.to_string();
-        Self {
-            name: shorten(&sanitize(&format!("cluster_{service}_{namespace}"))),
-            host: address.ip().to_string(),
-            port: address.port(),
-            cluster: Cluster {
-                name: "".into(),
-                alt_stat_name: Some(sanitize(&service).into()),
-                origin: origin.clone(),
-                discovery: Discovery::Static(vec![Endpoint {
-                    address: address.ip(),
-                    port: address.port(),
-                }]),
-                connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-                circuit_breakers: Vec::new(),
-                protocol: UpstreamProtocol::Http1,
-                tls: None,
-                idle_timeout: None,
-                max_connection_duration: None,
-            },
-            endpoints: None,
-            service,
-        }
+    pub(super) fn is_envoy_admin(&self) -> bool {
+        matches!(self.cluster.discovery, Discovery::Pipe(_))
     }
 }
 
@@ -271,14 +305,72 @@ fn tls_context<'s>(
     found.map(AsRef::as_ref)
 }
 
+/// Which endpoint is taken. Where a Service stands for one address there is nothing to choose from;
+/// Emissary drops such a Mapping.
+fn load_balancing(
+    context: &mut Context<'_>,
+    object: &Object<Mapping>,
+    through: Through,
+) -> Result<Option<LoadBalancing>, Mistake> {
+    let Some(spec) = &object.spec.load_balancer else {
+        return Ok(context.module.defaults.load_balancing.clone());
+    };
+    let balancing = load_balancer::read("spec.load_balancer", spec)?;
+    if through == Through::Service && balancing.policy != LbPolicy::RoundRobin {
+        context
+            .report
+            .warning(
+                &object.at("spec.load_balancer"),
+                Reason::NoEffect,
+                "the service is one address for its resolver, kubernetes-service: there is nothing \
+                 to balance",
+            )
+            .help("write resolver: kubernetes-endpoint");
+    }
+    Ok(Some(balancing))
+}
+
+/// Each that is wrong is left out alone.
+fn health_checks(
+    context: &mut Context<'_>,
+    object: &Object<Mapping>,
+    discovery: &Discovery,
+    through: Through,
+) -> Vec<HealthCheck> {
+    let Some(specs) = &object.spec.health_checks else {
+        return Vec::new();
+    };
+    if through == Through::Service || !matches!(discovery, Discovery::Eds(_)) {
+        context
+            .report
+            .warning(
+                &object.at("spec.health_checks"),
+                Reason::NoEffect,
+                "only the endpoints of a Service are checked, and only with a resolver that finds \
+                 them",
+            )
+            .help("write resolver: kubernetes-endpoint");
+        return Vec::new();
+    }
+    let mut checks = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        match health::health_check(&format!("spec.health_checks[{index}]"), spec) {
+            Ok(check) => checks.push(check),
+            Err(mistake) => mistake.report(&mut context.report, object),
+        }
+    }
+    checks
+}
+
 fn discovery(
     context: &mut Context<'_>,
     object: &Object<Mapping>,
+    through: Through,
     host: &str,
     port: u16,
 ) -> (Discovery, Option<EndpointSet>) {
     let at = object.at("spec.service");
-    match resolve(context.store, object.namespace(), host, port) {
+    match resolve(context.store, object.namespace(), through, host, port) {
         Resolved::Address(address) => (Discovery::Static(vec![Endpoint { address, port }]), None),
         Resolved::Service {
             id,
@@ -346,8 +438,9 @@ fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u1
             DnsLookup::Strict
         }
     };
-    let v4 = spec.enable_ipv4.unwrap_or(true);
-    let v6 = spec.enable_ipv6.unwrap_or(false);
+    let defaults = &context.module.defaults;
+    let v4 = spec.enable_ipv4.unwrap_or(defaults.enable_ipv4);
+    let v6 = spec.enable_ipv6.unwrap_or(defaults.enable_ipv6);
     Discovery::Dns {
         host: host.into(),
         port,
@@ -361,35 +454,48 @@ fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u1
     }
 }
 
-fn circuit_breakers(spec: &Mapping) -> Result<Vec<CircuitBreaker>, Mistake> {
-    spec.circuit_breakers
+/// Breakers in a list that stands at `field`.
+pub(super) fn circuit_breakers(
+    field: &str,
+    breakers: &[CircuitBreakerSpec],
+) -> Result<Vec<CircuitBreaker>, Mistake> {
+    breakers
         .iter()
-        .flatten()
         .enumerate()
         .map(|(index, breaker)| {
-            let field = |name: &str| format!("spec.circuit_breakers[{index}].{name}");
+            let at = |name: &str| format!("{field}[{index}].{name}");
+            let number = |name: &str, value| unsigned(&at(name), value);
             Ok(CircuitBreaker {
-                priority: priority(&field("priority"), breaker.priority.as_deref())?,
-                max_connections: unsigned(&field("max_connections"), breaker.max_connections)?,
-                max_pending_requests: unsigned(
-                    &field("max_pending_requests"),
-                    breaker.max_pending_requests,
-                )?,
-                max_requests: unsigned(&field("max_requests"), breaker.max_requests)?,
-                max_retries: unsigned(&field("max_retries"), breaker.max_retries)?,
+                priority: priority(&at("priority"), breaker.priority.as_deref())?,
+                max_connections: number("max_connections", breaker.max_connections)?,
+                max_pending_requests: number("max_pending_requests", breaker.max_pending_requests)?,
+                max_requests: number("max_requests", breaker.max_requests)?,
+                max_retries: number("max_retries", breaker.max_retries)?,
             })
         })
         .collect()
 }
 
-/// `cluster`, the tag or `shadow`, the service, what TLS adds, the namespace and the breakers:
-/// dashboards know clusters by these names.
-fn full_name(
+/// Mappings say `idle_time` and Emissary reads `time`, so that it only has an effect in a Module;
+/// here both count everywhere.
+pub(super) fn keepalive(field: &str, spec: &KeepAlive) -> Result<Keepalive, Mistake> {
+    let number = |name: &str, value| unsigned(&format!("{field}.{name}"), value);
+    Ok(Keepalive {
+        idle_time: number("idle_time", spec.idle_time)?.or(number("time", spec.time)?),
+        interval: number("interval", spec.interval)?,
+        probes: number("probes", spec.probes)?,
+    })
+}
+
+/// `cluster`, the tag or `shadow`, the service, what TLS adds, the namespace, the breakers and the
+/// load balancer: dashboards know clusters by these names.
+fn full_name<'b>(
     object: &Object<Mapping>,
     name: &ServiceName,
     tls: bool,
     tls_context: Option<&Object<TlsContext>>,
-    breakers: &[CircuitBreaker],
+    breakers: impl Iterator<Item = (&'b CircuitBreakerSpec, &'b CircuitBreaker)>,
+    load_balancing: Option<&LoadBalancing>,
 ) -> String {
     let spec = &object.spec;
     let mut full = "cluster".to_owned();
@@ -415,7 +521,7 @@ fn full_name(
         }
     }
     part(object.namespace());
-    for (breaker, given) in breakers.iter().zip(spec.circuit_breakers.iter().flatten()) {
+    for (given, breaker) in breakers {
         let priority = match (given.priority.is_some(), breaker.priority) {
             (false, _) => 'n',
             (true, Priority::Default) => 'd',
@@ -433,6 +539,9 @@ fn full_name(
             }
         }
         part(&text);
+    }
+    if let Some(balancing) = load_balancing {
+        part(&balancing.name_part);
     }
     sanitize(&full)
 }

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use nuncio_api::getambassador::Mapping;
-use nuncio_model::route::{Action, Forward, Mirror, Route, RouteMatch, RuntimeFraction};
+use nuncio_model::route::{
+    Action, ErrorResponses, Forward, Mirror, Route, RouteMatch, RuntimeFraction,
+};
 use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::association::{given, selects};
-use super::cluster::{ClusterSpec, Clusters, digest};
+use super::cluster::{Clusters, digest};
+use super::envoy_admin;
 use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
 use super::order::SortKey;
 use super::weight;
@@ -75,6 +78,16 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
         .into_iter()
         .filter_map(|building| building.finish(context, clusters))
         .collect()
+}
+
+/// The first route that has error responses of its own.
+pub(super) fn own_error_responses(groups: &[Group]) -> Option<Origin> {
+    let mut routes = groups.iter().flat_map(|group| &group.routes);
+    let own = |route: &&Arc<Route>| {
+        matches!(&route.action, Action::Forward(forward)
+            if matches!(forward.error_responses, ErrorResponses::Own(_)))
+    };
+    routes.find(own).map(|route| route.origin.clone())
 }
 
 /// Equal for Mappings of one group: their criteria, and the Hosts that select them by label.
@@ -263,7 +276,12 @@ impl<'a> Building<'a> {
                 runtime_key: Some(format!("routing.traffic_shift.{cluster}").into()),
             });
             let action = Action::Forward(Box::new(forward(target, cluster, &mirrors)));
-            routes.push(route(parsed, fraction, action));
+            let route = route(parsed, fraction, action);
+            if target.cluster.is_envoy_admin() {
+                routes.extend(envoy_admin::read_only(&route));
+            } else {
+                routes.push(route);
+            }
         }
         if let Some(parsed) = &self.redirect
             && let Target::Redirect(redirect) = &parsed.target
@@ -384,47 +402,24 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
         mirrors: mirrors.to_vec(),
         upgrades: target.upgrades.clone(),
         priority: target.priority,
+        hash_policy: target
+            .cluster
+            .load_balancing
+            .as_ref()
+            .and_then(|balancing| balancing.hash.clone()),
+        error_responses: target.error_responses.clone(),
     }
 }
 
-/// Groups of nuncio's own, such as the probes.
+/// The group of one of nuncio's own, such as the probes.
 pub(super) fn built_in(
+    context: &mut Context<'_>,
     clusters: &mut Clusters,
-    origin: &Origin,
-    name: &str,
-    cluster: &ClusterSpec,
-    route: Route,
-) -> Group {
-    let criteria = Criteria {
-        precedence: 0,
-        prefix: match &route.matches.path {
-            nuncio_model::route::PathMatch::Prefix(prefix) => prefix.to_string(),
-            other => format!("{other:?}"),
-        },
-        headers: vec![super::mapping::Criterion {
-            name: ":authority".to_owned(),
-            value: "*".to_owned(),
-            regex: false,
-        }],
-        query_parameters: Vec::new(),
-    };
-    Group {
-        id: group_id(&criteria),
-        name: format!("GROUP: {name}"),
-        key: SortKey::new(&criteria),
-        members: vec![Member {
-            origin: origin.clone(),
-            rkey: "--internal--".to_owned(),
-            service: cluster.service.clone(),
-            cluster: Some(clusters.name(cluster)),
-            weight: 100,
-            kind: MemberKind::Route,
-            rewrite: criteria.prefix.clone(),
-        }],
-        criteria,
-        association: Association::Hostname("*".to_owned()),
-        labels: BTreeMap::new(),
+    parsed: Parsed<'_>,
+) -> Option<Group> {
+    let group = Building::new(parsed).finish(context, clusters)?;
+    Some(Group {
         built_in: true,
-        routes: vec![Arc::new(route)],
-    }
+        ..group
+    })
 }

@@ -20,9 +20,6 @@ use super::stack::{self, Stack};
 use super::tcpmapping::TcpGroup;
 use crate::store::Object;
 
-/// The `server` header of responses.
-const SERVER_NAME: &str = "envoy";
-
 /// Tells clients that HTTP/3 is served. The port is Emissary's, whatever the Listener's: most are
 /// reached through a load balancer's 443.
 const ALT_SVC: &str = r#"h3=":443"; ma=86400, h3-29=":443"; ma=86400"#;
@@ -198,6 +195,7 @@ fn of_tcp_mappings(
             port: first.port,
             listener_filters: stack.listener_filters(tls),
             stat_prefix: stack.default_stats_prefix(first.port).into(),
+            per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: groups.iter().map(|group| group.chain()).collect(),
         };
         context.gateway.listeners.insert(name, listener);
@@ -268,7 +266,7 @@ impl Build<'_> {
                         name: format!("httpshost-{}", chain.host.name).into(),
                         origin: chain.host.origin.clone(),
                         tls: Some(chain.tls),
-                        proxy: self.connection_manager(Some(chain.authorities)),
+                        proxy: self.connection_manager(context, Some(chain.authorities)),
                     }),
             );
         }
@@ -277,7 +275,7 @@ impl Build<'_> {
                 name: "httphost-shared".into(),
                 origin: self.object.origin(),
                 tls: None,
-                proxy: self.connection_manager(None),
+                proxy: self.connection_manager(context, None),
             });
         }
         if chains.is_empty() {
@@ -314,6 +312,7 @@ impl Build<'_> {
                 .filter(|prefix| !prefix.is_empty())
                 .unwrap_or(&default_prefix)
                 .into(),
+            per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: chains,
         };
         let gateway = &mut context.gateway;
@@ -363,7 +362,7 @@ impl Build<'_> {
         }
     }
 
-    fn connection_manager(&self, authorities: Option<Vec<Domain>>) -> Proxy {
+    fn connection_manager(&self, context: &Context<'_>, authorities: Option<Vec<Domain>>) -> Proxy {
         let spec = &self.object.spec;
         Proxy::Http(HttpConnectionManager {
             route_table: Arc::clone(&self.name),
@@ -373,7 +372,8 @@ impl Build<'_> {
                 .http2_max_concurrent_streams
                 .filter(|n| *n > 0 && self.stack.transport == Transport::Tcp),
             http3: self.http3,
-            server_name: SERVER_NAME.into(),
+            filters: context.module.filters.clone(),
+            options: Arc::clone(&context.module.options),
         })
     }
 

@@ -1,14 +1,13 @@
 //! One Mapping, read into checked values. A value that is wrong costs this Mapping alone.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_api::getambassador::{AddedHeader, Cors as CorsSpec, Mapping};
+use nuncio_api::getambassador::Mapping;
 use nuncio_model::Reason;
 use nuncio_model::route::{
-    Cors, HeaderAddition, HeaderEdits, HeaderMatch, HostRewrite, PathMatch, PathRewrite, Priority,
-    QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
+    Cors, ErrorResponses, HeaderAddition, HeaderEdits, HeaderMatch, HostRewrite, PathMatch,
+    PathRewrite, Priority, QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
 };
 use nuncio_model::value::{
     FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
@@ -16,13 +15,13 @@ use nuncio_model::value::{
 
 use super::Context;
 use super::cluster::ClusterSpec;
+use super::envoy_admin;
 use super::mistake::Mistake;
-use super::redirect;
-use super::unsupported;
+use super::module::fill;
+use super::policy::{cors, header_edits, retry_policy};
+use super::values::{field_of, milliseconds, priority};
+use super::{error_response, redirect, unsupported};
 use crate::store::Object;
-
-/// Emissary's default of `timeout_ms`.
-const DEFAULT_TIMEOUT: Duration = Duration::from_millis(3000);
 
 /// What a Mapping matches, as it is written: what groups and the order go by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +86,7 @@ pub(super) struct RouteTarget {
     pub(super) cors: Option<Cors>,
     pub(super) upgrades: Vec<Arc<str>>,
     pub(super) priority: Priority,
+    pub(super) error_responses: ErrorResponses,
 }
 
 /// Reads a Mapping; `None` when it is left out, which the report then says.
@@ -137,17 +137,19 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             ));
         }
         let target = self.target(&path)?;
-        let edits = |add: &Option<_>, remove: &Option<Vec<String>>, what| {
-            header_edits(add.as_ref(), remove.as_deref(), what)
+        let defaults = &self.context.module.defaults;
+        let edits = |what, add: &Option<_>, remove: &Option<Vec<String>>, defaults| {
+            let own = header_edits("spec", what, add.as_ref(), remove.as_deref());
+            fill(own, add.is_some(), remove.is_some(), defaults)
         };
         let mut request_headers = edits(
+            "request",
             &spec.add_request_headers,
             &spec.remove_request_headers,
-            "request",
+            &defaults.request_headers,
         )?;
-        if spec.add_linkerd_headers == Some(true)
-            && let Target::Route(route) = &target
-        {
+        let linkerd = spec.add_linkerd_headers.unwrap_or(defaults.linkerd_headers);
+        if linkerd && let Target::Route(route) = &target {
             request_headers.add.push(linkerd_header(&route.cluster));
         }
         Ok(Parsed {
@@ -162,9 +164,10 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             target,
             request_headers,
             response_headers: edits(
+                "response",
                 &spec.add_response_headers,
                 &spec.remove_response_headers,
-                "response",
+                &defaults.response_headers,
             )?,
         })
     }
@@ -296,19 +299,63 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         }
         let cluster = ClusterSpec::of_mapping(self.context, self.object)?;
         if shadow {
+            if cluster.is_envoy_admin() {
+                return Err(envoy_admin::no_shadow());
+            }
             return Ok(Target::Shadow(Box::new(cluster)));
         }
+        if cluster.is_envoy_admin() {
+            envoy_admin::note(&mut self.context.report, &self.object.at("spec.service"));
+        }
+        let path_rewrite = self.path_rewrite(path)?;
+        let host_rewrite = self.host_rewrite()?;
+        let error_responses = self.error_responses();
+        let defaults = &self.context.module.defaults;
         Ok(Target::Route(Box::new(RouteTarget {
             cluster,
-            timeout: milliseconds("spec.timeout_ms", spec.timeout_ms)?.unwrap_or(DEFAULT_TIMEOUT),
+            timeout: milliseconds("spec.timeout_ms", spec.timeout_ms)?.unwrap_or(defaults.timeout),
             idle_timeout: milliseconds("spec.idle_timeout_ms", spec.idle_timeout_ms)?,
-            path_rewrite: self.path_rewrite(path)?,
-            host_rewrite: self.host_rewrite()?,
-            retry: retry_policy(spec)?,
-            cors: spec.cors.as_ref().map(cors),
+            path_rewrite,
+            host_rewrite,
+            retry: match &spec.retry_policy {
+                Some(policy) => Some(retry_policy("spec.retry_policy", policy)?),
+                None => defaults.retry.clone(),
+            },
+            cors: spec
+                .cors
+                .as_ref()
+                .map(cors)
+                .or_else(|| defaults.cors.clone()),
             upgrades: self.upgrades()?,
             priority: priority("spec.priority", spec.priority.as_deref())?,
+            error_responses,
         })))
+    }
+
+    /// Each that is wrong is left out alone.
+    fn error_responses(&mut self) -> ErrorResponses {
+        let spec = &self.object.spec;
+        if spec.bypass_error_response_overrides == Some(true) {
+            if spec.error_response_overrides.is_some() {
+                self.warn(
+                    "spec.error_response_overrides",
+                    Reason::Conflict,
+                    "error_response_overrides is ignored because bypass_error_response_overrides \
+                     is true",
+                    "remove one of them",
+                );
+            }
+            return ErrorResponses::Off;
+        }
+        let Some(specs) = &spec.error_response_overrides else {
+            return ErrorResponses::Inherited;
+        };
+        let field = "spec.error_response_overrides";
+        let (responses, mistakes) = error_response::read_all(self.context, field, specs);
+        for mistake in mistakes {
+            mistake.report(&mut self.context.report, self.object);
+        }
+        ErrorResponses::Own(responses)
     }
 
     fn path_rewrite(&mut self, path: &PathMatch) -> Result<PathRewrite, Mistake> {
@@ -524,174 +571,6 @@ fn query_parameters(spec: &Mapping) -> Result<(Vec<QueryParameterMatch>, Vec<Cri
     Ok((matches, criteria))
 }
 
-/// Zero is kept: it means without end.
-pub(super) fn milliseconds(field: &str, value: Option<i64>) -> Result<Option<Duration>, Mistake> {
-    // The longest that a protobuf Duration can say, in round numbers: ten thousand years.
-    const MAX: u64 = 315_576_000_000_000;
-    match value {
-        None => Ok(None),
-        Some(value) => match u64::try_from(value) {
-            Ok(value) if value <= MAX => Ok(Some(Duration::from_millis(value))),
-            _ => Err(Mistake::new(
-                field,
-                format!("{value} milliseconds is not a time that can be waited"),
-                "write milliseconds as a whole number from 0, such as 3000",
-            )),
-        },
-    }
-}
-
-/// A number that Envoy takes: from 0 to what 32 bits hold.
-pub(super) fn unsigned(field: &str, value: Option<i64>) -> Result<Option<u32>, Mistake> {
-    value
-        .map(|value| {
-            u32::try_from(value).map_err(|_| {
-                Mistake::new(
-                    field,
-                    format!("{value} is out of range"),
-                    "write a whole number from 0 to 4294967295",
-                )
-            })
-        })
-        .transpose()
-}
-
-pub(super) fn priority(field: &str, value: Option<&str>) -> Result<Priority, Mistake> {
-    match value {
-        None => Ok(Priority::Default),
-        Some(text) if text.eq_ignore_ascii_case("default") => Ok(Priority::Default),
-        Some(text) if text.eq_ignore_ascii_case("high") => Ok(Priority::High),
-        Some(text) => Err(Mistake::new(
-            field,
-            format!("\"{text}\" is not a priority"),
-            "write default or high",
-        )),
-    }
-}
-
-/// Envoy's retry conditions (`x-envoy-retry-on`, `x-envoy-retry-grpc-on`). Emissary takes one of
-/// six; a list of any of them is the same to Envoy.
-const RETRY_CONDITIONS: &[&str] = &[
-    "5xx",
-    "cancelled",
-    "connect-failure",
-    "deadline-exceeded",
-    "envoy-ratelimited",
-    "gateway-error",
-    "http3-post-connect-failure",
-    "internal",
-    "refused-stream",
-    "reset",
-    "reset-before-request",
-    "resource-exhausted",
-    "retriable-4xx",
-    "retriable-headers",
-    "retriable-status-codes",
-    "unavailable",
-];
-
-fn retry_policy(spec: &Mapping) -> Result<Option<RetryPolicy>, Mistake> {
-    let Some(policy) = &spec.retry_policy else {
-        return Ok(None);
-    };
-    let mut retry_on = Vec::new();
-    for word in policy
-        .retry_on
-        .as_deref()
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-    {
-        if !RETRY_CONDITIONS.contains(&word) {
-            return Err(Mistake::new(
-                "spec.retry_policy.retry_on",
-                format!("\"{word}\" is not a condition to retry on"),
-                format!("write one or more of {}", RETRY_CONDITIONS.join(", ")),
-            ));
-        }
-        retry_on.push(word.into());
-    }
-    if retry_on.is_empty() {
-        return Err(Mistake::new(
-            "spec.retry_policy.retry_on",
-            "it does not say when to retry",
-            format!("write one or more of {}", RETRY_CONDITIONS.join(", ")),
-        ));
-    }
-    let per_try_timeout = policy
-        .per_try_timeout
-        .as_deref()
-        .map(|text| duration("spec.retry_policy.per_try_timeout", text))
-        .transpose()?;
-    Ok(Some(RetryPolicy {
-        retry_on,
-        num_retries: unsigned("spec.retry_policy.num_retries", policy.num_retries)?,
-        per_try_timeout,
-    }))
-}
-
-/// `3s`, `0.25s`, and also `250ms`, `1m`, `1h`.
-fn duration(field: &str, text: &str) -> Result<Duration, Mistake> {
-    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    units
-        .iter()
-        .find_map(|(unit, seconds)| {
-            let number: f64 = text.strip_suffix(unit)?.parse().ok()?;
-            Duration::try_from_secs_f64(number * seconds).ok()
-        })
-        .filter(|duration| duration.as_secs() <= 315_576_000_000)
-        .ok_or_else(|| {
-            Mistake::new(
-                field,
-                format!("\"{text}\" is not a duration"),
-                "write a number and a unit, such as 3s or 250ms",
-            )
-        })
-}
-
-fn cors(spec: &CorsSpec) -> Cors {
-    let list = |items: &[String]| items.iter().map(|item| item.as_str().into()).collect();
-    Cors {
-        // The string form of old versions is split at commas and not trimmed; a space would keep
-        // an origin from ever matching.
-        allow_origins: spec
-            .origins
-            .iter()
-            .map(|origin| StringMatch::Exact(origin.trim().into()))
-            .collect(),
-        allow_methods: list(&spec.methods),
-        allow_headers: list(&spec.headers),
-        expose_headers: list(&spec.exposed_headers),
-        allow_credentials: spec.credentials == Some(true),
-        max_age: spec.max_age.as_deref().map(Into::into),
-    }
-}
-
-fn header_edits(
-    add: Option<&BTreeMap<String, AddedHeader>>,
-    remove: Option<&[String]>,
-    what: &str,
-) -> Result<HeaderEdits, Mistake> {
-    let mut edits = HeaderEdits::default();
-    for (name, added) in add.into_iter().flatten() {
-        let field = field_of(&format!("spec.add_{what}_headers"), name);
-        edits.add.push(HeaderAddition {
-            name: HeaderName::new(name).map_err(Mistake::at(field.clone()))?,
-            value: FormatString::new(&added.value)
-                .map_err(Mistake::at(format!("{field}.value")))?,
-            append: added.append.unwrap_or(true),
-        });
-    }
-    for (index, name) in remove.into_iter().flatten().enumerate() {
-        let field = format!("spec.remove_{what}_headers[{index}]");
-        edits
-            .remove
-            .push(HeaderName::new(name).map_err(Mistake::at(field))?);
-    }
-    Ok(edits)
-}
-
 /// Linkerd's destination: the service as it is reached.
 fn linkerd_header(cluster: &ClusterSpec) -> HeaderAddition {
     HeaderAddition {
@@ -706,12 +585,4 @@ fn one_line(field: &str, text: &str) -> Result<Arc<str>, Mistake> {
     PathLiteral::new(text)
         .map(|literal| literal.as_str().into())
         .map_err(Mistake::at(field))
-}
-
-pub(super) fn field_of(map: &str, key: &str) -> String {
-    if key.contains(['.', '[', ']', '"']) || key.is_empty() {
-        format!("{map}[{key:?}]")
-    } else {
-        format!("{map}.{key}")
-    }
 }

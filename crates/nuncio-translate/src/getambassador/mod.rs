@@ -15,22 +15,34 @@ mod builtin;
 mod chain;
 mod cluster;
 mod diagnostics;
+mod envoy_admin;
+mod error_response;
 mod group;
+mod health;
 mod host;
 mod listener;
+mod load_balancer;
 mod mapping;
 mod mistake;
 mod module;
 mod order;
+mod policy;
 mod redirect;
+mod resolver;
 mod security;
 mod service;
 mod stack;
 mod tcpmapping;
 mod tls;
 mod unsupported;
+mod values;
 mod weight;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nuncio_model::listener::Ready;
+use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
 pub use diagnostics::{HeaderInfo, MappingInfo, RouteCluster, RouteInfo};
@@ -45,6 +57,32 @@ pub(crate) struct Context<'a> {
     report: Report,
     gateway: Gateway,
     module: module::Module,
+    /// Files that resources name.
+    files: BTreeSet<Arc<str>>,
+}
+
+impl Context<'_> {
+    /// The content of a file that a resource names.
+    fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
+        if !path.starts_with('/') {
+            return Err(Invalid::new(
+                format!("\"{path}\" is not the whole path of a file"),
+                "write a path that begins with /",
+            ));
+        }
+        self.files.insert(path.into());
+        match self.store.files.get(path) {
+            Some(Ok(text)) => Ok(Arc::clone(text)),
+            Some(Err(error)) => Err(Invalid::new(
+                format!("{path} cannot be read: {error}"),
+                "put the file there",
+            )),
+            None => Err(Invalid::new(
+                format!("{path} has not been read"),
+                "put the file there",
+            )),
+        }
+    }
 }
 
 /// Translates everything that a store has of getambassador.io.
@@ -55,12 +93,21 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         report: Report::default(),
         gateway: Gateway::default(),
         module: module::Module::default(),
+        files: BTreeSet::new(),
     };
     context.module = module::read(&mut context);
+    context.gateway.ready = settings.ready.map(|ready| Ready {
+        address: ready.address,
+        port: ready.port,
+        access_log: (ready.access_log).then(|| context.module.options.access_log.clone()),
+    });
     let mut clusters = cluster::Clusters::default();
     let mut groups = group::groups(&mut context, &mut clusters);
     groups.extend(builtin::groups(&mut context, &mut clusters));
     order::sort(&mut groups);
+    if let Some(origin) = group::own_error_responses(&groups) {
+        module::with_route_error_responses(&mut context, &origin);
+    }
     let hosts = host::hosts(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
     listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
@@ -70,5 +117,6 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         gateway: context.gateway,
         report: context.report,
         routes,
+        files: context.files,
     }
 }

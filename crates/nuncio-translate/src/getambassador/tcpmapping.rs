@@ -16,9 +16,10 @@ use super::Context;
 use super::association::globs_intersect;
 use super::cluster::{ClusterSpec, Clusters};
 use super::host::Host;
-use super::mapping::milliseconds;
+
 use super::mistake::Mistake;
 use super::tls::TlsSettings;
+use super::values::milliseconds;
 use super::{unsupported, weight};
 use crate::store::Object;
 
@@ -82,7 +83,6 @@ pub(super) fn groups(
     let mut building: Vec<Vec<Parsed<'_>>> = Vec::new();
     let mut index: HashMap<Place, usize> = HashMap::new();
     for object in store.tcp_mappings.by_rkey() {
-        unsupported::tcp_mapping(&mut context.report, object);
         let parsed = match parse(context, object) {
             Ok(parsed) => parsed,
             Err(mistake) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nuncio_api::core;
 use nuncio_api::getambassador::{Host, HostTls, TlsContext};
 use nuncio_model::tls::{
-    ClientCertificates, Origination, Parameters, Pem, Secret, SecretKind, Termination, Validation,
+    ClientCertificates, Origination, Parameters, Secret, SecretKind, Termination, Validation,
     Version,
 };
 use nuncio_model::value::{CipherSuites, Curve, Invalid};
@@ -179,9 +179,14 @@ impl<'a> TlsSettings<'a> {
             }
             (None, None, _) => return Ok(None),
         };
+        let of_file = |field| move |what| self.mistake(field, Reason::InvalidValue, what);
+        let chain_pem = context.file(chain).map_err(of_file("cert_chain_file"))?;
+        let key_pem = context.file(key).map_err(of_file("private_key_file"))?;
+        let pair = certificate::pair((chain, &chain_pem), (key, &key_pem));
+        let pair = pair.map_err(of_file("cert_chain_file"))?;
         let kind = SecretKind::Certificate {
-            chain: Pem::File(chain.into()),
-            key: Pem::File(key.into()),
+            chain: pair.chain_pem,
+            key: pair.key_pem,
         };
         let name = format!("file:{chain}:{key}");
         Ok(Some(keep(context, name, self.origin.clone(), kind)))
@@ -195,13 +200,13 @@ impl<'a> TlsSettings<'a> {
         let mut read = |field: &str,
                         text: &str,
                         read: fn(&core::Secret) -> Result<Arc<str>, Invalid>|
-         -> Result<Pem, Mistake> {
+         -> Result<Arc<str>, Mistake> {
             let (namespace, secret) = self.secret_name(text);
             name.push_str(&format!(":{namespace}/{secret}"));
             let (at, pem) = load(store, namespace, secret, read)
                 .map_err(|(reason, what)| self.mistake(field, reason, what))?;
             origin = at;
-            Ok(Pem::Inline(pem))
+            Ok(pem)
         };
         let crl = self
             .crl_secret
@@ -211,7 +216,9 @@ impl<'a> TlsSettings<'a> {
             (Some(secret), _) => read("ca_secret", secret, certificate::authority)?,
             (None, Some(path)) => {
                 name.push_str(&format!(":file:{path}"));
-                Pem::File(path.into())
+                let wrong = |what| self.mistake("cacert_chain_file", Reason::InvalidValue, what);
+                let text = context.file(path).map_err(wrong)?;
+                certificate::authorities(path, &text).map_err(wrong)?
             }
             (None, None) if crl.is_some() => {
                 return Err(self.mistake(
@@ -337,8 +344,8 @@ pub(super) fn keep_certificate(
 ) -> Result<Arc<str>, (Reason, Invalid)> {
     let (origin, pair) = load(context.store, namespace, name, certificate::certificate)?;
     let kind = SecretKind::Certificate {
-        chain: Pem::Inline(pair.chain_pem),
-        key: Pem::Inline(pair.key_pem),
+        chain: pair.chain_pem,
+        key: pair.key_pem,
     };
     Ok(keep(context, format!("{namespace}/{name}"), origin, kind))
 }

@@ -1,6 +1,6 @@
 //! Fields that have no effect yet, or none at all: each is an entry, never silence.
 
-use nuncio_api::getambassador::{Host, Mapping, TcpMapping, TlsContext};
+use nuncio_api::getambassador::{Host, Mapping, TlsContext};
 use nuncio_model::{Reason, Report};
 
 use crate::store::Object;
@@ -41,33 +41,6 @@ pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
     let spec = &object.spec;
     let mut fields = Fields { report, object };
     fields.not_yet(
-        "resolver",
-        spec.resolver
-            .as_deref()
-            .is_some_and(|resolver| resolver != "kubernetes-service"),
-        "the service resolves as with kubernetes-service",
-    );
-    fields.not_yet(
-        "load_balancer",
-        spec.load_balancer.is_some(),
-        "requests go round robin",
-    );
-    fields.not_yet(
-        "keepalive",
-        spec.keepalive.is_some(),
-        "the system's defaults hold",
-    );
-    fields.not_yet(
-        "health_checks",
-        spec.health_checks.is_some(),
-        "endpoints are not checked",
-    );
-    fields.not_yet(
-        "outlier_detection",
-        spec.outlier_detection.is_some(),
-        "failing endpoints are not ejected",
-    );
-    fields.not_yet(
         "labels",
         spec.labels.is_some(),
         "requests are not limited by them",
@@ -82,16 +55,6 @@ pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
         spec.auth_context_extensions.is_some(),
         "there is no AuthService to send them to",
     );
-    fields.not_yet(
-        "error_response_overrides",
-        spec.error_response_overrides.is_some(),
-        "error responses stay as they are",
-    );
-    fields.not_yet(
-        "bypass_error_response_overrides",
-        spec.bypass_error_response_overrides == Some(true),
-        "there is nothing to bypass",
-    );
     fields.never(
         "docs",
         spec.docs.is_some(),
@@ -103,18 +66,6 @@ pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
         "Emissary ignores it too",
     );
     fields.never("modules", spec.modules.is_some(), "Emissary ignores it too");
-}
-
-pub(super) fn tcp_mapping(report: &mut Report, object: &Object<TcpMapping>) {
-    Fields { report, object }.not_yet(
-        "resolver",
-        object
-            .spec
-            .resolver
-            .as_deref()
-            .is_some_and(|resolver| resolver != "kubernetes-service"),
-        "the service resolves as with kubernetes-service",
-    );
 }
 
 pub(super) fn host(report: &mut Report, object: &Object<Host>) {

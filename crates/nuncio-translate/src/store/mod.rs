@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec};
 use nuncio_api::getambassador::{
-    self, Host, KubernetesResolver, Listener, Mapping, TcpMapping, TlsContext,
+    self, Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
 };
 use nuncio_api::{ObjectKey, RawObject, SourceRef};
 use nuncio_model::{Entry, ResourceId};
@@ -88,6 +88,8 @@ pub struct Store {
     pub secrets: Table<Secret>,
     pub config_maps: Table<ConfigMap>,
     pub namespaces: Table<()>,
+    /// Files that resources name, with what kept them from being read.
+    pub files: BTreeMap<Arc<str>, Result<Arc<str>, String>>,
     /// Names of the EndpointSlices of each Service, by namespace and Service.
     slices_of: BTreeMap<(String, String), BTreeSet<String>>,
     /// What reading each object had to say.
@@ -140,9 +142,42 @@ impl Store {
         }
     }
 
+    /// Reads those of the files that have not been read yet, and forgets all others. Whether there
+    /// were any.
+    pub fn read_files(
+        &mut self,
+        wanted: &BTreeSet<Arc<str>>,
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> bool {
+        self.files.retain(|path, _| wanted.contains(path));
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|path| !self.files.contains_key(*path))
+            .collect();
+        for path in &missing {
+            let content = read(path).map(Into::into);
+            self.files.insert(Arc::clone(path), content);
+        }
+        !missing.is_empty()
+    }
+
+    /// Has all files read again the next time.
+    pub fn forget_files(&mut self) {
+        self.files.clear();
+    }
+
     /// Everything that reading the objects had to say.
     pub fn report(&self) -> impl Iterator<Item = Entry> + '_ {
         self.problems.values().flatten().cloned()
+    }
+
+    /// The config of a Module, each key read for itself, and what is wrong with the others. `None`
+    /// is one that is not there.
+    pub(crate) fn module_config(
+        &self,
+        object: &Object<Value>,
+    ) -> (Option<ModuleConfig>, Vec<Entry>) {
+        read::by_key(object, &self.schemas.module)
     }
 
     /// Where a resource stands.

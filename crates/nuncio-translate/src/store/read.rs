@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio_api::getambassador;
+use nuncio_api::getambassador::{self, ModuleConfig};
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::kinds::{self, Refusal};
-use super::schema::{Schema, Step, join};
+use super::schema::{Schema, Step, Unknown, join};
 use super::{DISCOVERY_GROUP, Object, SERVICE_NAME_LABEL, Store};
 
 impl Store {
@@ -110,6 +110,14 @@ struct Mistake {
     message: String,
 }
 
+impl Mistake {
+    fn report(self, report: &mut Report, origin: &Origin, help: &str) {
+        report
+            .error(&origin.field(self.field), self.reason, self.message)
+            .help(help);
+    }
+}
+
 impl Reader {
     /// Says why an object of a kind or version is not read, if it is not.
     fn is_read(&mut self, refusal: Option<Refusal>) -> bool {
@@ -147,19 +155,7 @@ impl Reader {
             }
             deserialize(spec, "spec", schema)
         });
-        for field in unknown {
-            let entry = self.report.warning(
-                &self.origin.field(field.path),
-                Reason::UnknownField,
-                format!(
-                    "{} has no such field: it has no effect",
-                    self.origin.resource.kind
-                ),
-            );
-            if let Some(near) = field.nearest {
-                entry.help(format!("did you mean {near}?"));
-            }
-        }
+        report_unknown(&mut self.report, &self.origin, unknown);
         typed
     }
 
@@ -191,17 +187,69 @@ impl Reader {
                 spec,
             }),
             Err(mistake) => {
-                self.report
-                    .error(
-                        &self.origin.field(mistake.field),
-                        mistake.reason,
-                        mistake.message,
-                    )
-                    .help("the resource is left out until this is mended");
+                mistake.report(
+                    &mut self.report,
+                    &self.origin,
+                    "the resource is left out until this is mended",
+                );
                 None
             }
         }
     }
+}
+
+fn report_unknown(report: &mut Report, origin: &Origin, unknown: Vec<Unknown>) {
+    for field in unknown {
+        let entry = report.warning(
+            &origin.field(field.path),
+            Reason::UnknownField,
+            format!(
+                "{} has no such field: it has no effect",
+                origin.resource.kind
+            ),
+        );
+        if let Some(near) = field.nearest {
+            entry.help(format!("did you mean {near}?"));
+        }
+    }
+}
+
+/// Reads the keys of a Module one by one: a wrong one costs itself alone.
+pub(super) fn by_key(
+    object: &Object<Value>,
+    schema: &Schema,
+) -> (Option<ModuleConfig>, Vec<Entry>) {
+    const PATH: &str = "spec.config";
+    let mut report = Report::default();
+    let origin = object.origin();
+    let Some(Value::Object(config)) = object.spec.get("config") else {
+        report
+            .error(
+                &origin.field(PATH),
+                Reason::MissingField,
+                "a Module has an object config",
+            )
+            .help("write config: and the settings below it");
+        return (None, report.entries().to_vec());
+    };
+    let unknown = schema.unknown_fields_at(PATH, &Value::Object(config.clone()));
+    report_unknown(&mut report, &origin, unknown);
+    let mut right = Map::new();
+    for (key, value) in config {
+        let alone = Value::Object(Map::from_iter([(key.clone(), value.clone())]));
+        match deserialize::<ModuleConfig>(alone, PATH, Some(schema)) {
+            Ok(_) => {
+                right.insert(key.clone(), value.clone());
+            }
+            Err(mistake) => mistake.report(
+                &mut report,
+                &origin,
+                "the key has no effect until this is mended; all others are in effect",
+            ),
+        }
+    }
+    let config = deserialize(Value::Object(right), PATH, Some(schema)).ok();
+    (config, report.entries().to_vec())
 }
 
 /// The API server drops fields that are null; so a null is an absent field here too.

@@ -55,8 +55,13 @@ impl Schema {
     }
 
     pub(super) fn unknown_fields(&self, spec: &Value) -> Vec<Unknown> {
+        self.unknown_fields_at("spec", spec)
+    }
+
+    /// The same below another path.
+    pub(super) fn unknown_fields_at(&self, path: &str, value: &Value) -> Vec<Unknown> {
         let mut unknown = Vec::new();
-        self.walk(&self.0, spec, "spec", &mut unknown);
+        self.walk(&self.0, value, path, &mut unknown);
         unknown
     }
 
@@ -211,6 +216,8 @@ pub(super) struct Schemas {
     pub(super) tcp_mapping: Schema,
     pub(super) tls_context: Schema,
     pub(super) kubernetes_resolver: Schema,
+    /// Of a Module's `config`.
+    pub(super) module: Schema,
 }
 
 impl Default for Schemas {
@@ -222,6 +229,7 @@ impl Default for Schemas {
             tcp_mapping: Schema::of::<getambassador::TcpMapping>(),
             tls_context: Schema::of::<getambassador::TlsContext>(),
             kubernetes_resolver: Schema::of::<getambassador::KubernetesResolver>(),
+            module: Schema::of::<getambassador::ModuleConfig>(),
         }
     }
 }

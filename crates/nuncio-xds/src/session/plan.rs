@@ -10,8 +10,8 @@ use nuncio_envoy_api::envoy::service::discovery::v3::{
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 
-use super::Session;
 use super::types::{Outstanding, Pending, Sent, TypeState};
+use super::{CLUSTER_USERS, Session};
 
 #[derive(Default)]
 struct Batch {
@@ -28,10 +28,7 @@ impl Session {
         let mut responses = Vec::new();
         for resource_type in ResourceType::ALL {
             self.give_up(resource_type, now);
-            let held = matches!(
-                resource_type,
-                ResourceType::Listener | ResourceType::RouteConfiguration
-            ) && self.holds(now);
+            let held = CLUSTER_USERS.contains(&resource_type) && self.holds(now);
             if !held {
                 responses.extend(self.flush_type(resource_type, now));
             }
@@ -309,7 +306,11 @@ impl Session {
 fn goes_alone(resource_type: ResourceType) -> bool {
     match resource_type {
         ResourceType::Cluster | ResourceType::ClusterLoadAssignment => false,
-        ResourceType::Secret | ResourceType::Listener | ResourceType::RouteConfiguration => true,
+        ResourceType::Runtime
+        | ResourceType::Secret
+        | ResourceType::ExtensionConfig
+        | ResourceType::Listener
+        | ResourceType::RouteConfiguration => true,
     }
 }
 

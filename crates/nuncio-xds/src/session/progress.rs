@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 
-use super::Session;
 use super::types::Leaving;
+use super::{CLUSTER_USERS, Session};
 
 /// Envoy waits up to 15 s for what it asked for; what it has not asked for by then is not needed.
 const ASKS: Duration = Duration::from_secs(20);
@@ -88,8 +88,7 @@ impl Session {
         {
             return;
         }
-        let users = [ResourceType::Listener, ResourceType::RouteConfiguration];
-        let stale = users.iter().flat_map(|t| {
+        let stale = CLUSTER_USERS.iter().flat_map(|t| {
             let state = &self.types[*t as usize];
             state.refused.iter().filter_map(|(name, refused)| {
                 state.client.contains_key(name).then_some(refused.since)
@@ -97,7 +96,7 @@ impl Session {
         });
         let unused = stale
             .map(|since| since.saturating_sub(1))
-            .chain([self.answered(&users)])
+            .chain([self.answered(&CLUSTER_USERS)])
             .min()
             .unwrap_or(0);
         let until = now + self.options.linger;
@@ -111,13 +110,13 @@ impl Session {
         }
     }
 
-    /// Until when listeners and routes wait for clusters that are new to Envoy.
+    /// Until when what names clusters waits for clusters that are new to Envoy.
     pub(super) fn held_until(&self) -> Option<Instant> {
         let since = self.held_since.filter(|_| self.held)?;
         Some(since + self.options.hold_routes)
     }
 
-    /// Whether listeners and routes wait now. However many clusters come, one after the other, the
+    /// Whether what names clusters waits now. However many clusters come, one after the other, the
     /// wait is one.
     pub(super) fn holds(&mut self, now: Instant) -> bool {
         if !self.brings_clusters() {
@@ -132,8 +131,7 @@ impl Session {
 
     /// Something waits, and clusters that Envoy does not have are under way.
     fn brings_clusters(&self) -> bool {
-        let users = [ResourceType::Listener, ResourceType::RouteConfiguration];
-        let waiting = users.iter().any(|t| {
+        let waiting = CLUSTER_USERS.iter().any(|t| {
             let state = &self.types[*t as usize];
             state.outstanding.is_none() && !state.pending.is_empty()
         });

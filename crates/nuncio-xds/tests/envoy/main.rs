@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nuncio_envoy_api::resource::ResourceType;
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_xds::{Counters, Options};
 use resources::Config;
 use serde_json::{Value, json};
-use support::{Fixture, certificate, free_port, get, get_tls, upstream};
+use support::{Connection, Fixture, certificate, free_port, get, get_tls, upstream};
 use tokio::task::JoinSet;
 
 const NO_DELAY: Duration = Duration::ZERO;
@@ -263,7 +263,10 @@ async fn another_server_sends_only_what_differs() {
         .server
         .until("Envoy is back", |status| status.streams == 1)
         .await;
-    assert_eq!(fixture.server.ads.counters().responses, [0; 5]);
+    assert_eq!(
+        fixture.server.ads.counters().responses,
+        [0; ResourceType::ALL.len()]
+    );
     assert_eq!(get(port).await, answer("a"));
     fixture.server.apply(config.build()).await;
     let Counters {
@@ -271,12 +274,16 @@ async fn another_server_sends_only_what_differs() {
         removals,
         ..
     } = fixture.server.ads.counters();
-    assert_eq!((resources, removals), ([0; 5], [0; 5]));
+    assert_eq!(
+        (resources, removals),
+        ([0; ResourceType::ALL.len()], [0; ResourceType::ALL.len()])
+    );
 
     fixture.replace_server(Options::default()).await;
     fixture.server.apply(config.table("t", "b").build()).await;
     let resources = fixture.server.ads.counters().resources;
-    assert_eq!(resources, [0, 0, 0, 0, 1]);
+    assert_eq!(count(resources, ResourceType::RouteConfiguration), 1);
+    assert_eq!(resources.iter().sum::<u64>(), 1);
     assert_eq!(get(port).await, answer("b"));
 
     // What the new one refuses is mended with what Envoy said that it had.
@@ -337,7 +344,7 @@ async fn a_renamed_listener_keeps_its_port() {
     let after = fixture.server.ads.counters();
     let listeners = |counters: Counters| count(counters.responses, ResourceType::Listener);
     assert_eq!(listeners(after) - listeners(before), 1);
-    assert_eq!(after.nacks, [0; 5]);
+    assert_eq!(after.nacks, [0; ResourceType::ALL.len()]);
 }
 
 #[tokio::test]
@@ -367,7 +374,9 @@ async fn a_removed_cluster_lingers_for_the_requests_under_way() {
     assert!(clusters.contains("a::added_via_api"), "it lingers");
     fixture
         .server
-        .until("removed", |status| status.types[0].held == 1)
+        .until("removed", |status| {
+            status.types[ResourceType::Cluster as usize].held == 1
+        })
         .await;
     let clusters = fixture.admin("/clusters").await;
     assert!(!clusters.contains("a::added_via_api"));
@@ -424,4 +433,145 @@ async fn a_cluster_refused_at_the_start_holds_back_no_other() {
         .collect();
     assert_eq!(refused, ["new"]);
     assert_eq!(get(port).await, answer("a"));
+}
+
+/// A policy that denies everything to a role-based access control filter.
+fn policy(header_is: Value) -> Value {
+    json!({ "rules": { "action": "DENY", "policies": { "all": {
+        "permissions": [{ "header": { "name": ":path", "string_match": header_is } }],
+        "principals": [{ "any": true }]
+    } } } })
+}
+
+fn denies() -> Value {
+    policy(json!({ "prefix": "/" }))
+}
+
+fn refused_filter() -> Value {
+    policy(json!({ "safe_regex": { "regex": "[" } }))
+}
+
+#[tokio::test]
+async fn a_filter_changes_under_a_live_connection() {
+    let fixture = Fixture::start(Options::default());
+    let port = free_port();
+    let a = upstream("a", NO_DELAY).await;
+    let config = simple(port, a).filtered_listener("l", port, "t", "f");
+    let allows = config.clone().filter("f", json!({}));
+    fixture.server.apply(allows.build()).await;
+    let mut connection = Connection::open(port).await;
+    assert_eq!(connection.get().await, Some(200));
+
+    let denies = config.filter("f", denies());
+    fixture.server.apply(denies.build()).await;
+    assert_eq!(connection.get().await, Some(403));
+    fixture.server.apply(allows.build()).await;
+    assert_eq!(connection.get().await, Some(200));
+    let modified = fixture.admin("/stats").await;
+    assert!(modified.contains("listener_manager.listener_modified: 0"));
+}
+
+#[tokio::test]
+async fn a_refused_filter_leaves_the_one_before() {
+    let fixture = Fixture::start(Options::default());
+    let port = free_port();
+    let a = upstream("a", NO_DELAY).await;
+    let b = upstream("b", NO_DELAY).await;
+    let config = simple(port, a)
+        .cluster("b", b)
+        .filtered_listener("l", port, "t", "f");
+    fixture
+        .server
+        .apply(config.clone().filter("f", denies()).build())
+        .await;
+    let before = fixture.server.ads.counters();
+
+    let bad = config.clone().filter("f", refused_filter());
+    let status = fixture.server.apply(bad.build()).await;
+    let [refusal] = status.refused.as_slice() else {
+        panic!("{:?}", status.refused);
+    };
+    assert_eq!(refusal.resource_type, ResourceType::ExtensionConfig);
+    assert!(refusal.detail.contains("missing ]"), "{}", refusal.detail);
+    assert_eq!(get(port).await.unwrap().0, 403);
+    // It, and what was accepted last in its place.
+    let after = fixture.server.ads.counters();
+    let sent = |counters: Counters| count(counters.resources, ResourceType::ExtensionConfig);
+    assert_eq!(sent(after) - sent(before), 2);
+
+    // Nothing else is held back, the listener included.
+    let more = bad
+        .table("t", "b")
+        .filtered_listener("l2", free_port(), "t", "f");
+    let status = fixture.server.apply(more.build()).await;
+    assert_eq!(status.refused.len(), 1);
+    let good = config.filter("f", json!({})).table("t", "b");
+    let status = fixture.server.apply(good.build()).await;
+    assert_eq!(status.refused, []);
+    assert_eq!(get(port).await, answer("b"));
+}
+
+#[tokio::test]
+async fn a_listener_waits_for_its_filter() {
+    let fixture = Fixture::start(Options::default());
+    let port = free_port();
+    let a = upstream("a", NO_DELAY).await;
+    fixture.server.apply(simple(free_port(), a).build()).await;
+    let config = simple(free_port(), a).filtered_listener("waits", port, "t", "f");
+    // Envoy is told that there is none. That ends its wait for a secret, but not this one.
+    fixture.server.apply(config.build()).await;
+    let warming = "listener_manager.total_listeners_warming: 1";
+    fixture.until_admin("/stats", warming).await;
+    assert_eq!(get(port).await, None);
+
+    let with_filter = config.filter("f", denies());
+    fixture.server.apply(with_filter.build()).await;
+    assert_eq!(get(port).await.unwrap().0, 403);
+}
+
+#[tokio::test]
+async fn a_filter_refused_at_the_start_lets_nobody_through() {
+    let fixture = Fixture::start(Options::default());
+    let ports = [free_port(), free_port()];
+    let a = upstream("a", NO_DELAY).await;
+    let config = simple(ports[0], a)
+        .filtered_listener("filtered", ports[1], "t", "f")
+        .filter("f", refused_filter());
+    let status = fixture.server.apply(config.build()).await;
+    assert!(status.first_config_answered);
+    assert_eq!(status.refused.len(), 1);
+    assert_eq!(get(ports[0]).await, answer("a"));
+    assert_eq!(get(ports[1]).await.unwrap().0, 500);
+}
+
+#[tokio::test]
+async fn the_runtime_changes_while_envoy_runs() {
+    let fixture = Fixture::start(Options::default());
+    let port = free_port();
+    let config = simple(port, upstream("a", NO_DELAY).await);
+    let started = config.clone().runtime(json!({ "some.flag": true }));
+    fixture.server.apply(started.build()).await;
+    assert_eq!(get(port).await, answer("a"));
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"true\""), "{runtime}");
+
+    let changed = config.clone().runtime(json!({ "some.number": 7 }));
+    fixture.server.apply(changed.build()).await;
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"7\""), "{runtime}");
+    assert!(!runtime.contains("some.flag"), "{runtime}");
+
+    let bad = config.runtime(json!({ "some.number": [7] }));
+    let status = fixture.server.apply(bad.build()).await;
+    assert_eq!(status.refused.len(), 1);
+    let runtime = fixture.admin("/runtime").await;
+    assert!(runtime.contains("\"final_value\": \"7\""), "{runtime}");
+}
+
+#[tokio::test]
+async fn a_missing_runtime_does_not_hold_the_start() {
+    let fixture = Fixture::start(Options::default());
+    let status = fixture.server.apply(Snapshot::default()).await;
+    assert!(status.first_config_answered);
+    assert!(fixture.admin("/ready").await.contains("LIVE"));
 }

@@ -4,18 +4,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::cluster::v3::Cluster;
+use nuncio_envoy_api::envoy::config::core::v3::TypedExtensionConfig;
 use nuncio_envoy_api::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use nuncio_envoy_api::envoy::config::listener::v3::Listener;
 use nuncio_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_envoy_api::envoy::extensions::transport_sockets::tls::v3::Secret;
+use nuncio_envoy_api::envoy::service::runtime::v3::Runtime;
 use nuncio_envoy_api::json::from_json;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 use serde_json::{Value, json};
 
 /// Builds a snapshot.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Config(Snapshot);
+
+impl Default for Config {
+    /// Without anything but an empty runtime, which Envoy always asks for.
+    fn default() -> Self {
+        Self(Snapshot::default()).runtime(json!({}))
+    }
+}
 
 impl Config {
     pub fn build(&self) -> Snapshot {
@@ -95,6 +104,33 @@ impl Config {
         self.listener_with(name, port, table, fields, socket, Some(secret))
     }
 
+    /// One whose requests pass a role-based access control filter that is configured apart.
+    pub fn filtered_listener(mut self, name: &str, port: u16, table: &str, filter: &str) -> Self {
+        let mut listener = listener(name, port, table);
+        let http = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+        let filters = http["http_filters"].as_array_mut().unwrap();
+        let rbac = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC";
+        let discovered = json!({ "name": filter, "config_discovery": {
+            "config_source": { "ads": {}, "resource_api_version": "V3" },
+            "type_urls": [rbac]
+        } });
+        filters.insert(0, discovered);
+        let requires = [
+            (ResourceType::RouteConfiguration, table),
+            (ResourceType::ExtensionConfig, filter),
+        ];
+        self.put::<Listener>(ResourceType::Listener, name, listener, &requires);
+        self
+    }
+
+    /// The configuration of such a filter.
+    pub fn filter(mut self, name: &str, mut rbac: Value) -> Self {
+        rbac["@type"] = "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC".into();
+        let config = json!({ "name": name, "typed_config": rbac });
+        self.put::<TypedExtensionConfig>(ResourceType::ExtensionConfig, name, config, &[]);
+        self
+    }
+
     fn listener_with(
         mut self,
         name: &str,
@@ -104,29 +140,8 @@ impl Config {
         chain: Value,
         secret: Option<&str>,
     ) -> Self {
-        let mut filter_chain = json!({ "name": "chain", "filters": [{
-            "name": "http",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                "stat_prefix": "test",
-                "rds": {
-                    "route_config_name": table,
-                    "config_source": { "ads": {}, "resource_api_version": "V3" }
-                },
-                "http_filters": [{
-                    "name": "router",
-                    "typed_config": {
-                        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
-                    }
-                }]
-            }
-        }] });
-        merge(&mut filter_chain, chain);
-        let mut listener = json!({
-            "name": name,
-            "address": { "socket_address": { "address": "127.0.0.1", "port_value": port } },
-            "filter_chains": [filter_chain]
-        });
+        let mut listener = listener(name, port, table);
+        merge(&mut listener["filter_chains"][0], chain);
         merge(&mut listener, fields);
         let mut requires = vec![(ResourceType::RouteConfiguration, table)];
         requires.extend(secret.map(|secret| (ResourceType::Secret, secret)));
@@ -147,6 +162,13 @@ impl Config {
             "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }]
         });
         self.put::<RouteConfiguration>(ResourceType::RouteConfiguration, name, table, &[]);
+        self
+    }
+
+    /// The layer of Envoy's runtime that is discovered.
+    pub fn runtime(mut self, layer: Value) -> Self {
+        let runtime = json!({ "name": "runtime", "layer": layer });
+        self.put::<Runtime>(ResourceType::Runtime, "runtime", runtime, &[]);
         self
     }
 
@@ -171,6 +193,30 @@ impl Config {
         resource.requires = requires.iter().map(|(t, n)| (*t, Arc::from(*n))).collect();
         self.0.insert(resource_type, name.into(), resource.into());
     }
+}
+
+fn listener(name: &str, port: u16, table: &str) -> Value {
+    json!({
+        "name": name,
+        "address": { "socket_address": { "address": "127.0.0.1", "port_value": port } },
+        "filter_chains": [{ "name": "chain", "filters": [{
+            "name": "http",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "test",
+                "rds": {
+                    "route_config_name": table,
+                    "config_source": { "ads": {}, "resource_api_version": "V3" }
+                },
+                "http_filters": [{
+                    "name": "router",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+                    }
+                }]
+            }
+        }] }]
+    })
 }
 
 fn merge(into: &mut Value, fields: Value) {

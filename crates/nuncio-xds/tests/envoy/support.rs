@@ -159,6 +159,10 @@ impl Fixture {
                     "endpoint": { "address": { "pipe": { "path": self.path("xds.sock") } } }
                 }] }] }
             }] },
+            "layered_runtime": { "layers": [{
+                "name": "runtime",
+                "rtds_layer": { "name": "runtime", "rtds_config": ads }
+            }] },
             "cluster_manager": { "enable_deferred_cluster_creation": true }
         })
     }
@@ -273,6 +277,37 @@ pub async fn get_tls(port: u16, certificate: &str) -> Option<(u16, String)> {
         .await
         .ok()?;
     ask(stream).await
+}
+
+/// A connection that stays open.
+pub struct Connection(TcpStream);
+
+impl Connection {
+    pub async fn open(port: u16) -> Self {
+        Self(TcpStream::connect(("127.0.0.1", port)).await.unwrap())
+    }
+
+    /// Asks for `/`; the status. `None` where the answer says that the connection ends.
+    pub async fn get(&mut self) -> Option<u16> {
+        let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+        self.0.write_all(request).await.ok()?;
+        let mut seen = Vec::new();
+        loop {
+            let read = self.0.read_buf(&mut seen).await.ok()?;
+            let text = String::from_utf8_lossy(&seen);
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let header = |name| head.lines().find_map(|line| line.strip_prefix(name));
+                let length: usize = header("content-length: ")?.parse().ok()?;
+                if body.len() == length {
+                    let ends = header("connection: ") == Some("close");
+                    return (!ends).then(|| head.split(' ').nth(1)?.parse().ok())?;
+                }
+            }
+            if read == 0 {
+                return None;
+            }
+        }
+    }
 }
 
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Option<(u16, String)> {

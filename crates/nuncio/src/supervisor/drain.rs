@@ -21,8 +21,8 @@ use super::process::Process;
 const TERMINATION: Duration = Duration::from_secs(5);
 
 /// A hot restarted Envoy counts its predecessor's requests too, but learns of them only at each
-/// flush of the statistics, every 5 s.
-const PREDECESSOR_REPORTS: Duration = Duration::from_secs(6);
+/// flush of the statistics; and some time later.
+const FLUSH: Duration = Duration::from_secs(1);
 
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const SLOWEST_POLL: Duration = Duration::from_millis(250);
@@ -78,7 +78,7 @@ pub(super) async fn drain(
     let quiet = if retiring.is_empty() {
         Duration::ZERO
     } else {
-        PREDECESSOR_REPORTS
+        launcher.config.stats_flush_interval + FLUSH
     };
     let mut last_known = 0;
     let finished = async {

@@ -313,6 +313,9 @@ impl Launcher {
             drain.to_string().into(),
             "--parent-shutdown-time-s".into(),
             (drain + PARENT_GRACE.as_secs() as u128).to_string().into(),
+            // Lines of the access log are there when somebody looks for them.
+            "--file-flush-interval-msec".into(),
+            "1000".into(),
         ];
         if let Some(concurrency) = config.concurrency {
             args.extend(["--concurrency".into(), concurrency.to_string().into()]);

@@ -20,6 +20,7 @@
 //!     drain_time: Duration::from_secs(600),
 //!     concurrency: None,
 //!     base_id: None,
+//!     stats_flush_interval: Duration::from_secs(5),
 //!     log_level: "warning".to_owned(),
 //!     extra_args: Vec::new(),
 //! })
@@ -69,6 +70,8 @@ pub struct Config {
     pub concurrency: Option<u32>,
     /// Envoy's base id; a free one when not given.
     pub base_id: Option<u32>,
+    /// How often the bootstrap has Envoy flush its statistics.
+    pub stats_flush_interval: Duration,
     /// `trace`, `debug`, `info`, `warning`, `error`, `critical` or `off`.
     pub log_level: String,
     pub extra_args: Vec<OsString>,

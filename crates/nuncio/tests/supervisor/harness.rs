@@ -61,6 +61,7 @@ impl Place {
             drain_time: self.drain_time,
             concurrency: Some(1),
             base_id: None,
+            stats_flush_interval: Duration::from_secs(5),
             log_level: "warning".to_owned(),
             extra_args: Vec::new(),
         }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use nuncio_echo::client::{Client, Protocol, Target};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 /// Longest wait for something that must come.
@@ -178,11 +180,25 @@ impl Gateway {
         }
     }
 
-    /// The process that the state folder names.
-    pub async fn envoy_pid(&self) -> i32 {
+    /// What Envoy's own admin interface answers to a POST.
+    pub async fn envoy_post(&self, path: &str) -> String {
+        let socket = self.folder.path().join("state/admin.sock");
+        let mut stream = UnixStream::connect(socket).await.unwrap();
+        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// What the state folder says of Envoy's process.
+    pub fn record(&self) -> serde_json::Value {
         let record = fs::read_to_string(self.folder.path().join("state/envoy.json")).unwrap();
-        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-        i32::try_from(record["pid"].as_i64().unwrap()).unwrap()
+        serde_json::from_str(&record).unwrap()
+    }
+
+    pub async fn envoy_pid(&self) -> i32 {
+        i32::try_from(self.record()["pid"].as_i64().unwrap()).unwrap()
     }
 
     pub async fn kill9(&mut self) {
@@ -266,6 +282,8 @@ fn spawn(folder: &Path, admin: SocketAddr, variables: &[(String, String)], run: 
         ])
         .arg("--envoy")
         .arg(envoy())
+        // Several run on one machine.
+        .env("AMBASSADOR_READY_PORT", "0")
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())

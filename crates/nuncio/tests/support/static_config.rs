@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use nuncio_echo::certs::self_signed;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use serde_json::{Value, json};
@@ -15,6 +14,8 @@ pub(crate) struct StaticConfig {
     listeners: Vec<Value>,
     clusters: Vec<Value>,
     secrets: Vec<Value>,
+    /// Of the runtime.
+    layers: Vec<Value>,
 }
 
 impl StaticConfig {
@@ -29,11 +30,7 @@ impl StaticConfig {
             listener["name"] = format!("{tag}-{name}").into();
             listener["address"]["socket_address"]["port_value"] =
                 (20_000 + self.listeners.len()).into();
-            inline(
-                &mut listener,
-                &|table| json(ResourceType::RouteConfiguration, table),
-                tag,
-            );
+            inline(&mut listener, &json, tag);
             self.listeners.push(listener);
         }
         for name in snapshot.of(ResourceType::Cluster).keys() {
@@ -45,34 +42,46 @@ impl StaticConfig {
                 cluster["type"] = "STATIC".into();
                 cluster["load_assignment"] = json(ResourceType::ClusterLoadAssignment, set);
             }
-            inline(&mut cluster, &|_| Value::Null, tag);
+            inline(&mut cluster, &json, tag);
             self.clusters.push(cluster);
         }
         for name in snapshot.of(ResourceType::Secret).keys() {
             let mut secret = json(ResourceType::Secret, name);
             secret["name"] = format!("{tag}-{name}").into();
-            with_files(&mut secret);
             self.secrets.push(secret);
+        }
+        for name in snapshot.of(ResourceType::Runtime).keys() {
+            let runtime = json(ResourceType::Runtime, name);
+            if runtime["layer"] != json!({}) {
+                let layer = json!({ "name": tag, "static_layer": runtime["layer"] });
+                self.layers.push(layer);
+            }
         }
     }
 
     /// Envoy's words, if it refuses anything.
     pub(crate) fn validate(&self) -> Result<(), String> {
         let folder = tempfile::tempdir().unwrap();
+        let bootstrap = nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
+            node_id: String::new(),
+            node_cluster: String::new(),
+            xds_socket: PathBuf::new(),
+            admin_socket: PathBuf::new(),
+            max_heap_bytes: None,
+            max_downstream_connections: 1,
+            stats_sink: None,
+        });
+        let own = bootstrap["layered_runtime"]["layers"].as_array().unwrap();
+        // What is discovered otherwise stands in the layers.
+        let own = own.iter().filter(|layer| layer["rtds_layer"].is_null());
+        let layers: Vec<_> = own.chain(&self.layers).collect();
         let bootstrap = json!({
             "static_resources": {
                 "listeners": self.listeners,
                 "clusters": self.clusters,
                 "secrets": self.secrets,
             },
-            "layered_runtime": nuncio_envoy::bootstrap::bootstrap(&nuncio_envoy::BootstrapConfig {
-                node_id: String::new(),
-                node_cluster: String::new(),
-                xds_socket: PathBuf::new(),
-                admin_socket: PathBuf::new(),
-                max_heap_bytes: None,
-                max_downstream_connections: 1,
-            })["layered_runtime"],
+            "layered_runtime": { "layers": layers },
         });
         let path = folder.path().join("envoy.json");
         std::fs::write(&path, bootstrap.to_string()).unwrap();
@@ -88,13 +97,19 @@ impl StaticConfig {
     }
 }
 
-/// Puts route tables and secrets where a static configuration has them.
-fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
+/// Puts route tables, filters and secrets where a static configuration has them.
+fn inline(value: &mut Value, json: &dyn Fn(ResourceType, &str) -> Value, tag: &str) {
     match value {
         Value::Object(fields) => {
             if let Some(rds) = fields.remove("rds") {
                 let name = rds["route_config_name"].as_str().unwrap();
-                fields.insert("route_config".to_owned(), table(name));
+                let table = json(ResourceType::RouteConfiguration, name);
+                fields.insert("route_config".to_owned(), table);
+            }
+            if fields.remove("config_discovery").is_some() {
+                let name = fields["name"].as_str().unwrap();
+                let filter = json(ResourceType::ExtensionConfig, name);
+                fields.insert("typed_config".to_owned(), filter["typed_config"].clone());
             }
             if let Some(Value::Array(configs)) =
                 fields.get_mut("tls_certificate_sds_secret_configs")
@@ -110,25 +125,9 @@ fn inline(value: &mut Value, table: &dyn Fn(&str) -> Value, tag: &str) {
             }
             fields
                 .values_mut()
-                .for_each(|value| inline(value, table, tag));
+                .for_each(|value| inline(value, json, tag));
         }
-        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, table, tag)),
+        Value::Array(items) => items.iter_mut().for_each(|value| inline(value, json, tag)),
         _ => {}
-    }
-}
-
-/// Puts certificates where the configuration names files, which are not there.
-fn with_files(secret: &mut Value) {
-    let pair = self_signed(&["a.example"]);
-    for (path, pem) in [
-        ("/tls_certificate/certificate_chain", &pair.cert_pem),
-        ("/tls_certificate/private_key", &pair.key_pem),
-        ("/validation_context/trusted_ca", &pair.cert_pem),
-    ] {
-        if let Some(source) = secret.pointer_mut(path)
-            && source.get("filename").is_some()
-        {
-            *source = json!({ "inline_string": pem });
-        }
     }
 }

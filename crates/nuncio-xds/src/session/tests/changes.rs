@@ -179,3 +179,21 @@ fn routes_may_wait_for_new_clusters() {
         "nor for changed ones"
     );
 }
+
+#[test]
+fn a_filter_waits_for_its_cluster_and_goes_before_its_listener() {
+    let mut stream = Stream::started("c:a=1 l:l=1>f:f f:f=1");
+    assert_eq!(stream.snapshot("c:a=1 c:b=1 l:l=2>f:f f:f=2"), ["c b=1"]);
+    assert_eq!(stream.ack("c"), ["f f=2", "l l=2"]);
+}
+
+#[test]
+fn the_runtime_goes_first() {
+    let mut stream = Stream::new();
+    stream.snapshot("c:a=1 t:n=1");
+    assert_eq!(stream.subscribe("t", "n"), ["t n=1"]);
+    stream.ask("c", "");
+    stream.ack("t");
+    stream.ack("c");
+    assert_eq!(stream.snapshot("c:a=2 t:n=2"), ["t n=2", "c a=2"]);
+}

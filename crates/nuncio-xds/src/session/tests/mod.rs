@@ -30,9 +30,11 @@ const BASE: &str = "c:a=1>e:a e:a=1 l:l=1>r:t r:t=1";
 
 fn type_of(letter: &str) -> ResourceType {
     match letter {
+        "t" => ResourceType::Runtime,
         "c" => ResourceType::Cluster,
         "e" => ResourceType::ClusterLoadAssignment,
         "s" => ResourceType::Secret,
+        "f" => ResourceType::ExtensionConfig,
         "l" => ResourceType::Listener,
         "r" => ResourceType::RouteConfiguration,
         other => panic!("no type is called {other}"),
@@ -41,9 +43,11 @@ fn type_of(letter: &str) -> ResourceType {
 
 fn letter(type_url: &str) -> &'static str {
     match ResourceType::from_type_url(type_url).unwrap() {
+        ResourceType::Runtime => "t",
         ResourceType::Cluster => "c",
         ResourceType::ClusterLoadAssignment => "e",
         ResourceType::Secret => "s",
+        ResourceType::ExtensionConfig => "f",
         ResourceType::Listener => "l",
         ResourceType::RouteConfiguration => "r",
     }

@@ -15,6 +15,9 @@ use super::{LINGER, letter, snapshot, type_of, version};
 use crate::memory::Memory;
 use crate::session::{Options, Session};
 
+/// What Envoy always asks for.
+const RUNTIME: &str = "n";
+
 /// Bodies from here on are refused.
 const BAD: u8 = 6;
 
@@ -32,15 +35,18 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let body = || prop_oneof![9 => 0..BAD, 2 => BAD..9];
     let clusters = prop::collection::btree_map("[ab-d]", (body(), body()), 0..4);
-    let listeners = prop::collection::btree_map("[l-n]", (body(), body(), body()), 0..3);
-    let snapshot = (clusters, listeners).prop_map(|(clusters, listeners)| {
+    let listeners = prop::collection::btree_map("[l-n]", (body(), body(), body(), body()), 0..3);
+    let runtime = prop::option::of(body());
+    let snapshot = (clusters, listeners, runtime).prop_map(|(clusters, listeners, runtime)| {
         let mut words = Vec::new();
+        words.extend(runtime.map(|runtime| format!("t:{RUNTIME}={runtime}")));
         for (name, (cluster, assignment)) in clusters {
             words.push(format!("c:{name}={cluster}>e:{name} e:{name}={assignment}"));
         }
-        for (name, (listener, table, secret)) in listeners {
+        for (name, (listener, filter, table, secret)) in listeners {
             words.push(format!(
-                "l:{name}={listener}>r:{name},s:x{name} r:{name}={table} s:x{name}={secret}"
+                "l:{name}={listener}>f:{name},r:{name},s:x{name} f:{name}={filter} \
+                 r:{name}={table} s:x{name}={secret}"
             ));
         }
         Step::Snapshot(words.join(" "))
@@ -86,6 +92,7 @@ fn required(t: ResourceType, name: &str) -> Vec<(ResourceType, String)> {
         ResourceType::Listener => {
             vec![
                 (type_of("s"), format!("x{name}")),
+                (type_of("f"), name.to_owned()),
                 (type_of("r"), name.to_owned()),
             ]
         }
@@ -117,6 +124,8 @@ impl Envoy {
         self.inbox.clear();
         self.outbox.clear();
         self.withheld.clear();
+        self.subscribed
+            .insert((ResourceType::Runtime, RUNTIME.to_owned()));
         let by_name: BTreeSet<_> = self.subscribed.iter().map(|(t, _)| *t).collect();
         let listened = self.asked.contains(&ResourceType::Listener);
         self.asked.clear();
@@ -139,6 +148,7 @@ impl Envoy {
         let wanted: BTreeSet<_> = active
             .chain(warming)
             .flat_map(|(t, name)| required(t, &name))
+            .chain([(ResourceType::Runtime, RUNTIME.to_owned())])
             .collect();
         let added: Vec<_> = wanted.difference(&self.subscribed).cloned().collect();
         let removed: Vec<_> = self.subscribed.difference(&wanted).cloned().collect();
@@ -389,7 +399,7 @@ impl World {
             let before = self.outstanding.insert(letter(&response.type_url), nonce);
             assert_eq!(before, None, "two responses of a type are outstanding");
             let t = ResourceType::from_type_url(&response.type_url).unwrap();
-            if matches!(letter(t.type_url()), "s" | "l" | "r") {
+            if !matches!(letter(t.type_url()), "c" | "e") {
                 assert!(response.resources.len() <= 1, "these go one by one");
             }
             self.envoy.inbox.push_back(response);
@@ -438,7 +448,7 @@ impl World {
         }
         let stale_routes = refused
             .iter()
-            .any(|(t, ..)| matches!(letter(t.type_url()), "l" | "r"));
+            .any(|(t, ..)| matches!(letter(t.type_url()), "f" | "l" | "r"));
         for (t, name) in self.envoy.active.keys() {
             let wanted = self.snapshot.of(*t).contains_key(name.as_str());
             match t {

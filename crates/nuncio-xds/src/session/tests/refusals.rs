@@ -217,3 +217,17 @@ fn a_stand_in_that_is_refused_too_is_given_up() {
     assert_eq!(stream.nack("l", "bad"), NOTHING);
     assert_eq!(stream.snapshot("l:l=2 l:m=1"), ["l m=1"]);
 }
+
+#[test]
+fn a_refused_filter_holds_back_neither_its_listener_nor_other_filters() {
+    let mut stream = Stream::started("l:l=1>f:a,f:b f:a=1 f:b=1");
+    assert_eq!(
+        stream.snapshot("l:l=2>f:a,f:b f:a=2 f:b=2"),
+        ["f a=2", "l l=2"]
+    );
+    assert_eq!(stream.nack("f", "missing ]: ["), ["f a=1"]);
+    assert_eq!(stream.ack("l"), NOTHING);
+    assert_eq!(stream.ack("f"), ["f b=2"]);
+    assert_eq!(stream.ack("f"), NOTHING);
+    assert_eq!(stream.refused(), ["f:a"]);
+}

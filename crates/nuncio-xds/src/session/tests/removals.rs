@@ -95,3 +95,24 @@ fn the_assignment_of_a_lingering_cluster_can_still_be_asked_for() {
     stream.snapshot(ONE);
     assert_eq!(stream.subscribe("e", "b"), ["e b=1"]);
 }
+
+#[test]
+fn a_cluster_lingers_after_its_filter_is_acknowledged() {
+    let mut stream = Stream::started("c:a=1 l:l=1>f:f f:f=1");
+    assert_eq!(stream.snapshot("l:l=1>f:f f:f=2"), ["f f=2"]);
+    assert_eq!(stream.wait(SECOND), NOTHING);
+    assert_eq!(stream.nack("f", "bad"), ["f f=1"]);
+    stream.ack("f");
+    assert_eq!(stream.wait(10 * LINGER), NOTHING);
+    assert_eq!(stream.snapshot("l:l=1>f:f f:f=3"), ["f f=3"]);
+    assert_eq!(stream.ack("f"), NOTHING);
+    assert_eq!(stream.wait(LINGER), ["c -a"]);
+}
+
+#[test]
+fn filters_are_left_to_envoy() {
+    let mut stream = Stream::started("l:l=1>f:f f:f=1");
+    assert_eq!(stream.snapshot("l:l=2"), ["l l=2"]);
+    assert_eq!(stream.ack("l"), NOTHING);
+    assert_eq!(stream.unsubscribe("f", "f"), NOTHING);
+}

@@ -1,0 +1,314 @@
+//! Filters that a Module switches on.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nuncio_api::getambassador::{GrpcStatsSettings, GzipSettings};
+use nuncio_model::filter::{
+    ADDRESS_ACCESS, AccessAction, AddressAccess, AddressOf, AddressPrincipal, CidrRange,
+    FilterConfig, GrpcMethods, GrpcService, GrpcStats, Gzip, GzipLevel, GzipStrategy, HttpFilter,
+};
+use nuncio_model::value::LuaScript;
+use nuncio_model::{Origin, Reason};
+
+use super::{Keys, path};
+use crate::getambassador::Context;
+use crate::getambassador::error_response;
+use crate::getambassador::mistake::Mistake;
+
+/// Routes with error responses of their own need a filter, whatever the Module has.
+pub(in crate::getambassador) fn with_route_error_responses(
+    context: &mut Context<'_>,
+    origin: &Origin,
+) {
+    let config = FilterConfig::RouteErrorResponses;
+    let name: Arc<str> = config.name().into();
+    let filters = &mut context.module.filters;
+    let last = filters.last().map(|last| &**last);
+    let at = filters.len() - usize::from(last == Some(ADDRESS_ACCESS));
+    filters.insert(at, Arc::clone(&name));
+    let filter = HttpFilter {
+        origin: origin.clone(),
+        config,
+    };
+    context.gateway.filters.insert(name, filter);
+}
+
+impl Keys<'_, '_, '_> {
+    /// The names of the filters, in Emissary's order.
+    pub(super) fn filters(&mut self) -> Vec<Arc<str>> {
+        let config = self.config;
+        let mut filters = Vec::new();
+        // `false` means off; Emissary goes by the presence of the key.
+        if config.enable_grpc_http11_bridge == Some(true) {
+            filters.push(("enable_grpc_http11_bridge", FilterConfig::GrpcHttp1Bridge));
+        }
+        if config.enable_grpc_web == Some(true) {
+            filters.push(("enable_grpc_web", FilterConfig::GrpcWeb));
+        }
+        if let Some(spec) = &config.grpc_stats {
+            filters.push(("grpc_stats", FilterConfig::GrpcStats(grpc_stats(spec))));
+        }
+        let script = config.lua_scripts.as_deref();
+        if let Some(script) = script.filter(|script| !script.trim().is_empty()) {
+            let script = LuaScript::new(script).map_err(Mistake::at(path("lua_scripts")));
+            let script = self.take(script);
+            filters.extend(script.map(|script| ("lua_scripts", FilterConfig::Lua(script))));
+        }
+        if let Some(spec) = &config.gzip {
+            let gzip = self.gzip(spec);
+            filters.push(("gzip", FilterConfig::Gzip(gzip)));
+        }
+        if config.buffer.is_some() {
+            let buffer = self.buffer();
+            filters.extend(buffer.map(|filter| ("buffer", filter)));
+        }
+        if let Some(specs) = &config.error_response_overrides {
+            let key = "error_response_overrides";
+            let (responses, mistakes) = error_response::read_all(self.context, &path(key), specs);
+            for mistake in mistakes {
+                self.take::<()>(Err(mistake));
+            }
+            filters.push((key, FilterConfig::ErrorResponses(responses)));
+        }
+        let access = self.address_access();
+        filters.extend(access.map(|(key, access)| (key, FilterConfig::AddressAccess(access))));
+        filters
+            .into_iter()
+            .map(|(key, config)| self.keep(key, config))
+            .collect()
+    }
+
+    fn keep(&mut self, key: &str, config: FilterConfig) -> Arc<str> {
+        let name: Arc<str> = config.name().into();
+        let filter = HttpFilter {
+            origin: self.object.at(path(key)),
+            config,
+        };
+        let filters = &mut self.context.gateway.filters;
+        filters.insert(Arc::clone(&name), filter);
+        name
+    }
+
+    fn buffer(&mut self) -> Option<FilterConfig> {
+        let spec = self.config.buffer.as_ref()?;
+        if spec.max_request_time.is_some() {
+            self.context
+                .report
+                .notice(
+                    &self.object.at(path("buffer.max_request_time")),
+                    Reason::NoEffect,
+                    "max_request_time has no effect: Envoy has no such limit any more",
+                )
+                .help("it can be removed; timeout_ms limits a whole request");
+        }
+        if spec.max_request_bytes.is_none() {
+            self.take::<()>(Err(Mistake::because(
+                path("buffer.max_request_bytes"),
+                Reason::MissingField,
+                "missing required field: max_request_bytes",
+                "write how many bytes a request may have",
+            )));
+        }
+        let max_request_bytes =
+            self.positive("buffer.max_request_bytes", spec.max_request_bytes)?;
+        Some(FilterConfig::Buffer { max_request_bytes })
+    }
+
+    fn gzip(&mut self, spec: &GzipSettings) -> Gzip {
+        let mut levels = vec![
+            ("DEFAULT_COMPRESSION".to_owned(), GzipLevel::Default),
+            ("DEFAULT".to_owned(), GzipLevel::Default),
+            ("BEST_SPEED".to_owned(), GzipLevel::Level(1)),
+            ("SPEED".to_owned(), GzipLevel::Level(1)),
+            ("BEST_COMPRESSION".to_owned(), GzipLevel::Level(9)),
+            ("BEST".to_owned(), GzipLevel::Level(9)),
+        ];
+        levels.extend((1..=9).map(|n| (format!("COMPRESSION_LEVEL_{n}"), GzipLevel::Level(n))));
+        let levels: Vec<_> = levels
+            .iter()
+            .map(|(word, level)| (&**word, *level))
+            .collect();
+        let level = self.word(
+            "gzip.compression_level",
+            spec.compression_level.as_deref(),
+            &levels,
+        );
+        let strategy = self.word(
+            "gzip.compression_strategy",
+            spec.compression_strategy.as_deref(),
+            &[
+                ("DEFAULT_STRATEGY", GzipStrategy::Default),
+                ("DEFAULT", GzipStrategy::Default),
+                ("FILTERED", GzipStrategy::Filtered),
+                ("HUFFMAN_ONLY", GzipStrategy::HuffmanOnly),
+                ("HUFFMAN", GzipStrategy::HuffmanOnly),
+                ("RLE", GzipStrategy::Rle),
+                ("FIXED", GzipStrategy::Fixed),
+            ],
+        );
+        Gzip {
+            memory_level: self.between("gzip.memory_level", spec.memory_level, 1, 9),
+            window_bits: self.between("gzip.window_bits", spec.window_bits, 9, 15),
+            level: level.unwrap_or_default(),
+            strategy: strategy.unwrap_or_default(),
+            min_content_length: self.between(
+                "gzip.min_content_length",
+                spec.min_content_length,
+                0,
+                u32::MAX,
+            ),
+            content_types: spec
+                .content_type
+                .iter()
+                .flatten()
+                .map(|text| text.as_str().into())
+                .collect(),
+            disable_on_etag_header: spec.disable_on_etag_header == Some(true),
+            remove_accept_encoding_header: spec.remove_accept_encoding_header == Some(true),
+        }
+    }
+
+    fn between(&mut self, key: &str, value: Option<i64>, least: u32, most: u32) -> Option<u32> {
+        let value = value?;
+        self.take(
+            u32::try_from(value)
+                .ok()
+                .filter(|number| (least..=most).contains(number))
+                .ok_or_else(|| {
+                    Mistake::new(
+                        path(key),
+                        format!("{value} is out of range"),
+                        format!("write a whole number from {least} to {most}"),
+                    )
+                }),
+        )
+    }
+
+    /// Who may send requests. An entry that is wrong allows or denies nobody: where only some are
+    /// allowed, a mistake opens nothing.
+    fn address_access(&mut self) -> Option<(&'static str, AddressAccess)> {
+        let config = self.config;
+        // Whoever may be meant by one that cannot be read, it is not everybody.
+        let written = self.object.spec.pointer("/config/ip_allow");
+        if config.ip_allow.is_none() && written.is_some_and(|value| !value.is_null()) {
+            let nobody = AddressAccess {
+                action: AccessAction::Allow,
+                principals: Vec::new(),
+            };
+            return Some(("ip_allow", nobody));
+        }
+        let given = |list: &Option<Vec<_>>| list.clone().filter(|entries| !entries.is_empty());
+        let (key, action, entries) = match (given(&config.ip_allow), given(&config.ip_deny)) {
+            (Some(entries), deny) => {
+                if deny.is_some() {
+                    self.take::<()>(Err(Mistake::because(
+                        path("ip_deny"),
+                        Reason::Conflict,
+                        "ip_allow and ip_deny may not both be set; ip_allow counts",
+                        "remove one of them",
+                    )));
+                }
+                ("ip_allow", AccessAction::Allow, entries)
+            }
+            (None, Some(entries)) => ("ip_deny", AccessAction::Deny, entries),
+            (None, None) => return None,
+        };
+        let mut principals = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let read = principal(key, index, entry);
+            principals.extend(self.take(read));
+        }
+        if action == AccessAction::Deny && principals.is_empty() {
+            return None;
+        }
+        Some((key, AddressAccess { action, principals }))
+    }
+}
+
+fn principal(
+    key: &str,
+    index: usize,
+    entry: &BTreeMap<String, String>,
+) -> Result<AddressPrincipal, Mistake> {
+    const HELP: &str = "write peer: or remote: and a range, such as remote: 10.0.0.0/8";
+    let field = format!("{}[{index}]", path(key));
+    let mut entries = entry.iter();
+    let (Some((whose, range)), None) = (entries.next(), entries.next()) else {
+        return Err(Mistake::new(
+            field,
+            format!("{key} principals must be separate list elements"),
+            HELP,
+        ));
+    };
+    let at = format!("{field}.{whose}");
+    let whose = match whose.as_str() {
+        "peer" => AddressOf::Peer,
+        "remote" => AddressOf::Client,
+        other => {
+            return Err(Mistake::new(
+                field,
+                format!("{key} principal type {other} unknown: must be peer or remote"),
+                HELP,
+            ));
+        }
+    };
+    let range = cidr(range).ok_or_else(|| {
+        Mistake::new(
+            at,
+            format!("{key} principal {range} is not valid: it is not a range of addresses"),
+            HELP,
+        )
+    })?;
+    Ok(AddressPrincipal { whose, range })
+}
+
+/// An address, or a range of them.
+fn cidr(text: &str) -> Option<CidrRange> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.trim().parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match length {
+        Some(length) => length
+            .trim()
+            .parse()
+            .ok()
+            .filter(|length| *length <= most)?,
+        None => most,
+    };
+    Some(CidrRange {
+        address,
+        prefix_len,
+    })
+}
+
+fn grpc_stats(spec: &GrpcStatsSettings) -> GrpcStats {
+    let services = spec.services.as_deref().unwrap_or_default();
+    let methods = if !services.is_empty() {
+        GrpcMethods::Of(
+            services
+                .iter()
+                .map(|service| GrpcService {
+                    name: service.name.as_str().into(),
+                    methods: service
+                        .method_names
+                        .iter()
+                        .map(|m| m.as_str().into())
+                        .collect(),
+                })
+                .collect(),
+        )
+    } else if spec.all_methods == Some(true) {
+        GrpcMethods::All
+    } else {
+        GrpcMethods::None
+    };
+    GrpcStats {
+        methods,
+        upstream_stats: spec.upstream_stats == Some(true),
+    }
+}

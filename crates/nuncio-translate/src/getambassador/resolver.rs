@@ -1,0 +1,35 @@
+//! `resolver`: how the name of a service becomes addresses.
+
+use nuncio_model::Reason;
+
+use super::Context;
+use super::mistake::Mistake;
+use crate::resolve::Through;
+
+/// What a name of a resolver means. Resolvers are known by their names in all namespaces; those
+/// that Emissary brings along may be defined anew.
+pub(super) fn find(context: &Context<'_>, field: &str, name: &str) -> Result<Through, Mistake> {
+    let store = context.store;
+    if store.service_resolvers.iter().any(|r| r.name() == name) {
+        return Ok(Through::Service);
+    }
+    if store.endpoint_resolvers.iter().any(|r| r.name() == name) {
+        return Ok(Through::Endpoints);
+    }
+    match name {
+        "kubernetes-service" => Ok(Through::Service),
+        "endpoint" | "kubernetes-endpoint" => Ok(Through::Endpoints),
+        "consul" | "consul-endpoint" => Err(Mistake::because(
+            field,
+            Reason::NotSupported,
+            "nuncio does not honour ConsulResolver yet: services in Consul are not found",
+            "use a resolver of Kubernetes",
+        )),
+        _ => Err(Mistake::because(
+            field,
+            Reason::RefNotFound,
+            format!("resolver {name} is unknown!"),
+            "write kubernetes-service or kubernetes-endpoint, or define a resolver of that name",
+        )),
+    }
+}

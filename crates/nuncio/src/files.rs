@@ -1,0 +1,52 @@
+//! Files that resources name: certificates, pages for errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+/// The most that is read of such a file.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+pub(crate) fn read_file(path: &str) -> Result<String, String> {
+    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    if metadata.len() > MAX_BYTES {
+        return Err(format!("it has more than {MAX_BYTES} bytes"));
+    }
+    fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// What the files looked like when they were read. They may lie anywhere, on file systems that
+/// report no changes and behind links that are swapped, so they are looked at instead of watched.
+#[derive(Debug, Default)]
+pub(crate) struct NamedFiles(BTreeMap<Arc<str>, Option<Fingerprint>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Fingerprint {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl NamedFiles {
+    pub(crate) fn of(paths: &BTreeSet<Arc<str>>) -> Self {
+        let looked_at = |path: &Arc<str>| (Arc::clone(path), fingerprint(path));
+        Self(paths.iter().map(looked_at).collect())
+    }
+
+    pub(crate) fn changed(&self) -> bool {
+        self.0.iter().any(|(path, then)| fingerprint(path) != *then)
+    }
+}
+
+fn fingerprint(path: &str) -> Option<Fingerprint> {
+    let metadata = fs::metadata(path).ok()?;
+    Some(Fingerprint {
+        inode: (metadata.dev(), metadata.ino()),
+        size: metadata.size(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+    })
+}
