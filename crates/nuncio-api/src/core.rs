@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// `v1` Service, its `spec`.
+/// `v1` Service, its `spec` and what its `status` says of its load balancer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
@@ -21,6 +21,39 @@ pub struct ServiceSpec {
     pub cluster_ips: Vec<String>,
     pub external_name: Option<String>,
     pub ports: Vec<ServicePort>,
+    /// The labels of the pods behind it.
+    pub selector: BTreeMap<String, String>,
+    /// `status.loadBalancer`, which stands beside the `spec`.
+    #[serde(skip)]
+    pub load_balancer: LoadBalancerStatus,
+}
+
+/// Where clients reach a Service or an Ingress from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerStatus {
+    pub ingress: Vec<LoadBalancerIngress>,
+}
+
+/// One address: an IP address or a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerIngress {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<LoadBalancerPort>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LoadBalancerPort {
+    pub port: u16,
+    pub protocol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

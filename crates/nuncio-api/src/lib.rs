@@ -1,10 +1,11 @@
 //! The resources nuncio reads.
 //!
-//! [`object`] is a resource as its source gave it; [`getambassador`] and [`core`] hold the typed
-//! kinds. Everything here is data: no resource is checked beyond its types.
+//! [`object`] is a resource as its source gave it; [`getambassador`], [`ingress`] and [`core`]
+//! hold the typed kinds. Everything here is data: no resource is checked beyond its types.
 
 pub mod core;
 pub mod getambassador;
+pub mod ingress;
 pub mod object;
 pub mod yaml;
 

@@ -72,6 +72,7 @@ fn route_match(matches: &RouteMatch) -> rds::RouteMatch {
     rds::RouteMatch {
         path_specifier: Some(match &matches.path {
             PathMatch::Prefix(prefix) => PathSpecifier::Prefix(prefix.to_string()),
+            PathMatch::Segments(path) => PathSpecifier::PathSeparatedPrefix(path.to_string()),
             PathMatch::Exact(path) => PathSpecifier::Path(path.to_string()),
             PathMatch::Regex(pattern) => PathSpecifier::SafeRegex(regex(pattern)),
         }),

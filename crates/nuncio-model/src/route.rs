@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
-    Domain, FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, Regex,
+    Domain, FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, PathSegments,
+    Regex,
 };
 
 /// The routes of one or more filter chains (`config.route.v3.RouteConfiguration`).
@@ -60,6 +61,8 @@ pub struct RouteMatch {
 pub enum PathMatch {
     /// Any path that begins with these characters.
     Prefix(PathLiteral),
+    /// This path and those below it, whatever the query string.
+    Segments(PathSegments),
     /// This path alone, whatever the query string.
     Exact(PathLiteral),
     /// The whole path without its query string.

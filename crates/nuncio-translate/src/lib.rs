@@ -1,9 +1,9 @@
 //! From resources to the model: the store, and one front end for each API.
 //!
 //! ```text
-//!  RawObject ──▶ store ──▶ getambassador ──▶ Gateway
-//!                  │             │              + routes, as the diagnostics list them
-//!                  └── report ◀──┘
+//!  RawObject ──▶ store ──▶ ingress ──▶ getambassador ──▶ Gateway
+//!                  │          │              │              + routes, as the diagnostics list them
+//!                  └────── report ◀──────────┘
 //! ```
 //!
 //! Everything here is pure: no I/O, no clock, no async. Nothing here fails: what is wrong with a
@@ -11,6 +11,7 @@
 
 pub mod certificate;
 pub mod getambassador;
+pub mod ingress;
 pub mod resolve;
 mod settings;
 pub mod store;
@@ -34,6 +35,7 @@ pub struct Translation {
     pub routes: Vec<RouteInfo>,
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
+    pub ingress_status: ingress::Status,
 }
 
 /// Turns everything in a store into one gateway, with the files that resources name as `read` gives
@@ -52,7 +54,12 @@ pub fn translate(
 }
 
 fn translate_once(store: &Store, settings: &Settings) -> Translation {
-    let mut translation = getambassador::translate(store, settings);
+    let ingresses = ingress::translate(store, settings);
+    let mut translation = getambassador::translate(store, settings, &ingresses.made);
+    translation.ingress_status = ingresses.status;
+    translation
+        .report
+        .extend(ingresses.report.entries().iter().cloned());
     translation.report.extend(store.report());
     translation.report.sort();
     translation

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::ingress::PodLabels;
 use crate::store::Scope;
 
 /// What translation depends on beside the resources.
@@ -19,6 +20,8 @@ pub struct Settings {
     /// A Host's `mappingSelector` takes a Mapping that has all its labels and its hostname;
     /// otherwise one that has any label or the hostname (`DISABLE_STRICT_LABEL_SELECTORS`).
     pub strict_label_selectors: bool,
+    /// The labels of nuncio's own pod, where they are known: they say which Service is its own.
+    pub pod_labels: Option<PodLabels>,
 }
 
 /// A port on which Envoy answers by itself.
@@ -40,6 +43,7 @@ impl Settings {
             ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,
+            pod_labels: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use nuncio_translate::{Settings, Store};
 use crate::cli::CheckArgs;
 use crate::environment::Environment;
 use crate::files::read_file;
+use crate::pod;
 
 /// Everything is in effect.
 const FINE: u8 = 0;
@@ -40,6 +41,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
     let scope = environment.scope;
     let settings = Settings {
         strict_label_selectors: environment.strict_label_selectors,
+        pod_labels: pod::labels(args.pod_labels.as_deref())?,
         ..Settings::new(&scope)
     };
 

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
-/// nuncio reads Emissary's resources (Listener, Host, Mapping) from a folder of YAML and serves
-/// them through Envoy. A change to the folder is served at once and drops nothing.
+/// nuncio reads Emissary's resources (Listener, Host, Mapping) and Ingresses from a folder of YAML
+/// and serves them through Envoy. A change to the folder is served at once and drops nothing.
 #[derive(Parser, Debug)]
 #[command(name = "nuncio", version, disable_version_flag = true)]
 #[command(after_help = "\
@@ -82,6 +82,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", env = "ENVOY_CONCURRENCY")]
     pub concurrency: Option<u32>,
 
+    /// File with the labels of nuncio's own pod, as the downward API writes it (key="value"). They
+    /// say which Service is nuncio's own, whose addresses are those of Ingresses. It is read at the
+    /// start; labels that change need a restart.
+    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
+    pub pod_labels: Option<PathBuf>,
+
     /// How much to log: error, warn, info, debug, trace.
     #[arg(
         long,
@@ -105,4 +111,8 @@ pub struct CheckArgs {
     /// Folders or files of YAML or JSON manifests.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
+
+    /// File with the labels of nuncio's own pod, as `nuncio run` takes it.
+    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
+    pub pod_labels: Option<PathBuf>,
 }

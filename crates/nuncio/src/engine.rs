@@ -11,7 +11,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::RouteInfo;
-use nuncio_translate::{Settings, Store};
+use nuncio_translate::{Settings, Store, ingress};
 use tokio::sync::watch;
 
 use crate::files::{NamedFiles, read_file};
@@ -25,6 +25,7 @@ pub struct Served {
     /// What the sources and the front ends have to say; see [`crate::overview`] for the whole.
     pub report: Report,
     pub routes: Vec<RouteInfo>,
+    pub ingress_status: ingress::Status,
     /// Emissary's keys of the resources that the report is about.
     pub keys: BTreeMap<Arc<ResourceId>, String>,
     pub snapshot: Arc<Snapshot>,
@@ -95,6 +96,7 @@ impl Engine {
             gateway: translation.gateway,
             report,
             routes: translation.routes,
+            ingress_status: translation.ingress_status,
             keys,
             snapshot: Arc::new(snapshot),
         });

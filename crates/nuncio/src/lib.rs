@@ -13,5 +13,6 @@ pub mod identity;
 mod log;
 mod memory;
 pub mod overview;
+mod pod;
 pub mod run;
 pub mod supervisor;

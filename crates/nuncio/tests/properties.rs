@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nuncio_api::getambassador::{Host, Listener, Mapping, TcpMapping, TlsContext};
+use nuncio_api::ingress::Ingress;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_sources::manifest;
@@ -208,10 +209,41 @@ fn object() -> impl Strategy<Value = Value> {
         2 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 2, "service": "a"})),
         1 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 1, "service": "a", "host": "a.example"})),
         1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
+        2 => ingress(),
         1 => core("Service", &["spec", "ports", "clusterIP", "type", "externalName"], json!({"spec": {"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}})),
         1 => core("Secret", &["data", "type", "tls.crt", "tls.key"], json!({"data": {}})),
         1 => core("Endpoints", &["subsets", "addresses", "ports"], json!({"subsets": []})),
     ]
+}
+
+/// An Ingress that is nuncio's, with odd texts where texts belong, and perhaps odd fields.
+fn ingress() -> impl Strategy<Value = Value> {
+    let names: Vec<String> = fields::<Ingress>().into_iter().collect();
+    let fields = prop::collection::vec((select(names.clone()), value(names)), 0..2);
+    let types = select(&["Exact", "Prefix", "ImplementationSpecific", "0-good"][..]);
+    let texts = prop::array::uniform4(select(TEXTS));
+    (texts, types, fields, select(&["a", "b", "c"][..])).prop_map(
+        |([host, path, service, secret], path_type, fields, name)| {
+            let backend = json!({"service": {"name": service, "port": {"number": 80}}});
+            let path = json!({"path": path, "pathType": path_type, "backend": backend});
+            let mut spec = json!({
+                "tls": [{"hosts": [host], "secretName": secret}],
+                "rules": [{"host": host, "http": {"paths": [path]}}],
+            });
+            for (field, value) in fields {
+                spec[field] = value;
+            }
+            json!({
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "Ingress",
+                "metadata": {
+                    "name": name,
+                    "annotations": {"kubernetes.io/ingress.class": "ambassador"},
+                },
+                "spec": spec,
+            })
+        },
+    )
 }
 
 /// Any value, its objects with fields of these names.

@@ -86,6 +86,11 @@ struct Case {
     /// `$http` and `$https` are ports.
     manifests: String,
     requests: Vec<Step>,
+    /// The file with the labels of nuncio's pod.
+    pod_labels: Option<String>,
+    /// What keys of the diagnostics must be at the end.
+    #[serde(default)]
+    diagnostics: BTreeMap<String, Value>,
     /// A part of each entry that diagnostics must have; there are no others.
     #[serde(default)]
     errors: Vec<String>,
@@ -264,6 +269,14 @@ impl Case {
         if !missing.is_empty() || errors.len() != self.errors.len() {
             return Err(format!("missing: {missing:?}\nof: {errors:#?}").into());
         }
+        for (key, expected) in &self.diagnostics {
+            let path = format!("/ambassador/v0/diag/?json=true&filter={key}");
+            let (_, actual) = scene.gateway.admin_get(&path).await.ok_or("no answer")?;
+            let actual: Value = serde_json::from_str(&actual)?;
+            if actual != *expected {
+                return Err(format!("{key} of the diagnostics is {actual}").into());
+            }
+        }
         Ok(())
     }
 
@@ -324,11 +337,17 @@ impl Case {
                  data: {{crl.pem: {list}}}\n"
             ));
         }
-        let variables: Vec<(&str, &str)> = self
+        let mut variables: Vec<(&str, &str)> = self
             .variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
+        let folder = tempfile::tempdir().unwrap();
+        let labels = folder.path().join("labels");
+        if let Some(text) = &self.pod_labels {
+            fs::write(&labels, text).unwrap();
+            variables.push(("NUNCIO_POD_LABELS_FILE", labels.to_str().unwrap()));
+        }
         Scene {
             gateway: Gateway::start_with(&[("case.yaml", manifests)], &variables).await,
             upstreams,

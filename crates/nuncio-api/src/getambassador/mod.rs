@@ -43,16 +43,22 @@ pub const GROUP: &str = "getambassador.io";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
+    /// Labels that must all be there.
     pub match_labels: BTreeMap<String, String>,
+    /// Conditions that must all hold.
+    ///
+    /// Emissary: ignored there.
     pub match_expressions: Vec<LabelSelectorRequirement>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelectorRequirement {
+    /// Name of a label.
     pub key: String,
-    /// `In`, `NotIn`, `Exists`, `DoesNotExist`.
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
     pub operator: String,
+    /// Values of the label.
     pub values: Vec<String>,
 }
 
@@ -60,6 +66,7 @@ pub struct LabelSelectorRequirement {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LocalRef {
+    /// Its name.
     pub name: String,
 }
 

@@ -5,5 +5,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct KubernetesResolver {
+    /// Which nuncio takes it, by `AMBASSADOR_ID`; `default` when absent.
     pub ambassador_id: Option<Vec<String>>,
 }

@@ -16,7 +16,7 @@ pub use header::{HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;
 pub use runtime::{FiniteNumber, RuntimeKey};
-pub use text::{HostLiteral, PathLiteral};
+pub use text::{HostLiteral, PathLiteral, PathSegments};
 pub use tls::{CipherSuites, Curve};
 
 /// Why a value was refused: what is wrong, and what to write instead.

@@ -89,8 +89,8 @@ pub(super) fn bound<'h>(
     };
     let namespace = binding.namespace.as_ref();
     let all = namespace.and_then(|namespace| namespace.from) == Some(NamespaceFrom::All);
-    let mut taken: HashMap<&Domain, &Host> = HashMap::new();
-    let mut bound = Vec::new();
+    let mut taken: HashMap<&Domain, usize> = HashMap::new();
+    let mut bound: Vec<Bound<'h>> = Vec::new();
     for host in hosts.iter().filter(|_| stack.http) {
         let near = all || host.namespace == object.namespace();
         let selected = binding
@@ -101,26 +101,39 @@ pub(super) fn bound<'h>(
             continue;
         }
         // The first counts, for TLS and cleartext alike.
-        if let Some(first) = taken.get(&host.hostname) {
-            if reported
-                .duplicates
-                .insert(Arc::clone(&host.origin.resource))
-            {
+        if let Some(at) = taken.get(&host.hostname) {
+            let first = bound[*at].host;
+            let same = host.made && first.same_tls(host, &context.gateway);
+            if !same && reported.duplicates.insert(host.key()) {
+                let (whose, hostname) = (&first.origin.resource, &host.hostname);
+                let (message, help) = if host.made && first.made {
+                    (
+                        format!("{whose} has another certificate for {hostname}, which counts"),
+                        "use the same certificate in both",
+                    )
+                } else {
+                    (
+                        format!("{whose} has the hostname {hostname} too, and counts"),
+                        "give one of them another hostname, or merge them",
+                    )
+                };
                 context
                     .report
-                    .error(
-                        &host.origin.field("spec.hostname"),
-                        Reason::Conflict,
-                        format!(
-                            "Host {}/{} has the hostname {} too, and counts",
-                            first.namespace, first.name, host.hostname
-                        ),
-                    )
-                    .help("give one of them another hostname, or merge them");
+                    .error(&host.at("spec.hostname"), Reason::Conflict, message)
+                    .help(help);
+            }
+            if host.made && first.made {
+                // A hostname may stand in the rules of several.
+                let groups = groups_of(context, groups, host);
+                reported.bound.extend(&groups);
+                let all = &mut bound[*at].groups;
+                all.extend(groups);
+                all.sort_unstable();
+                all.dedup();
             }
             continue;
         }
-        taken.insert(&host.hostname, host);
+        taken.insert(&host.hostname, bound.len());
         reported.served.insert(Arc::clone(&host.origin.resource));
         let groups = groups_of(context, groups, host);
         reported.bound.extend(&groups);
@@ -143,10 +156,7 @@ fn can_serve(
     let Some(why) = chain::why_not_quic(&tls.termination) else {
         return true;
     };
-    if reported
-        .without_http3
-        .insert(Arc::clone(&host.origin.resource))
-    {
+    if reported.without_http3.insert(host.key()) {
         context
             .report
             .warning(
@@ -170,6 +180,16 @@ fn groups_of(context: &Context<'_>, groups: &[Group], host: &Host) -> Vec<usize>
 }
 
 fn takes(host: &Host, group: &Group, strict: bool) -> bool {
+    if host.made
+        && group.made
+        && let Association::Hostname(hostname) = &group.association
+        && hostname != "*"
+        && globs_intersect(host.hostname.as_str(), hostname)
+    {
+        // A certificate serves every rule for its name, whichever resource has the rule.
+        return true;
+    }
+
     let hostname = match &group.association {
         Association::Hostname(hostname) => Some(globs_intersect(host.hostname.as_str(), hostname)),
         Association::Every => Some(true),

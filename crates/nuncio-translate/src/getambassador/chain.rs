@@ -1,7 +1,6 @@
 //! Filter chains: who gets which connections of a port.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use nuncio_model::Reason;
 use nuncio_model::listener::{DownstreamTls, FilterChain};
@@ -10,7 +9,7 @@ use nuncio_model::value::{Domain, ServerName};
 
 use super::Context;
 use super::binding::Bound;
-use super::host::Host;
+use super::host::{Host, alike};
 use super::listener::Reported;
 use super::tcpmapping::TcpGroup;
 
@@ -87,7 +86,7 @@ pub(super) fn of_tls_hosts<'h>(
                     tls: tls.clone(),
                     authorities: Vec::new(),
                 });
-            if alike(context, &first.tls.termination, &tls.termination) {
+            if alike(&first.tls.termination, &tls.termination, &context.gateway) {
                 first.authorities.push(host.hostname.clone());
                 continue;
             }
@@ -95,40 +94,20 @@ pub(super) fn of_tls_hosts<'h>(
             (
                 format!(
                     "TLS Host {}: discarding because mismatching TLSContext between Hosts matching \
-                     on dns hostname={sni}; Host {}/{} has another certificate for that name",
-                    host.name, first.host.namespace, first.host.name
+                     on dns hostname={sni}; {} has another certificate for that name",
+                    host.name, first.host.origin.resource
                 ),
                 "use the same certificate and the same TLS settings in both",
             )
         };
-        let resource = Arc::clone(&host.origin.resource);
-        if reported.without_tls.insert(resource) {
+        if reported.without_tls.insert(host.key()) {
             context
                 .report
-                .error(
-                    &host.origin.field("spec.tlsSecret"),
-                    Reason::Conflict,
-                    message,
-                )
+                .error(&host.at("spec.tlsSecret"), Reason::Conflict, message)
                 .help(help);
         }
     }
     chains.into_values().collect()
-}
-
-/// Whether two terminations show and want the same, whatever their Secrets are called.
-fn alike(context: &Context<'_>, one: &Termination, other: &Termination) -> bool {
-    let secrets = &context.gateway.secrets;
-    let content = |name: &Arc<str>| secrets.get(name).map(|secret| &secret.kind);
-    let validation = |tls: &Termination| {
-        let name = tls.clients.validation.clone();
-        name.map(|name| content(&name).cloned())
-    };
-    content(&one.certificate) == content(&other.certificate)
-        && validation(one) == validation(other)
-        && one.clients.required == other.clients.required
-        && one.alpn == other.alpn
-        && one.parameters == other.parameters
 }
 
 /// What of a termination QUIC cannot do.

@@ -200,6 +200,19 @@ impl ClusterSpec {
     pub(super) fn is_envoy_admin(&self) -> bool {
         matches!(self.cluster.discovery, Discovery::Pipe(_))
     }
+
+    /// Leaves nothing behind it: requests are answered with 503. Its names are its own: those of
+    /// the service are for those who reach it.
+    pub(super) fn without_endpoints(&mut self) {
+        self.name.push_str("_unavailable");
+        self.cluster.alt_stat_name = self
+            .cluster
+            .alt_stat_name
+            .as_ref()
+            .map(|name| format!("{name}_unavailable").into());
+        self.cluster.discovery = Discovery::Static(Vec::new());
+        self.endpoints = None;
+    }
 }
 
 /// The clusters of all Mappings.

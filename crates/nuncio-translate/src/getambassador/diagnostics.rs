@@ -110,7 +110,7 @@ fn cluster(member: &Member) -> RouteCluster {
 fn mapping(member: &Member) -> MappingInfo {
     let id = &member.origin.resource;
     MappingInfo {
-        name: id.name.to_string(),
+        name: member.name.clone(),
         namespace: id.namespace.to_string(),
         location: member.rkey.clone(),
         cluster_name: member.cluster.as_deref().unwrap_or_default().to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::route::{
-    Action, ErrorResponses, Forward, Mirror, Route, RouteMatch, RuntimeFraction,
+    Action, ErrorResponses, Forward, Mirror, PathMatch, Route, RouteMatch, RuntimeFraction,
 };
 use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use super::Context;
 use super::association::{given, selects};
 use super::cluster::{Clusters, digest};
 use super::envoy_admin;
+use super::made::MadeMapping;
 use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
 use super::order::SortKey;
-use super::weight;
+use super::share;
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.
@@ -32,6 +33,8 @@ pub(super) struct Group {
     pub(super) labels: BTreeMap<String, String>,
     /// Every Host takes it, whatever it selects.
     pub(super) built_in: bool,
+    /// Nobody wrote it as a Mapping.
+    pub(super) made: bool,
     /// In the order in which they are tried.
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) members: Vec<Member>,
@@ -39,6 +42,7 @@ pub(super) struct Group {
 
 /// One Mapping of a group, as diagnostics show it.
 pub(super) struct Member {
+    pub(super) name: String,
     pub(super) origin: Origin,
     pub(super) rkey: String,
     pub(super) service: String,
@@ -61,11 +65,17 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
     let store = context.store;
     let mut building: Vec<Building<'_>> = Vec::new();
     let mut index: HashMap<String, usize> = HashMap::new();
-    for object in store.mappings.by_rkey() {
-        let Some(parsed) = mapping::parse(context, object) else {
+    let made = context.made.mappings.iter();
+    let made = made.map(|made| (&made.object, Some(made)));
+    let written = store.mappings.by_rkey().into_iter();
+    for (object, made) in written.map(|object| (&**object, None)).chain(made) {
+        let Some(mut parsed) = mapping::parse(context, object) else {
             continue;
         };
-        let key = group_key(context, &parsed);
+        if let Some(made) = made {
+            made.amend(&mut parsed);
+        }
+        let key = group_key(context, &parsed, made);
         match index.get(&key) {
             Some(&at) => building[at].add(context, parsed),
             None => {
@@ -94,7 +104,7 @@ pub(super) fn own_error_responses(groups: &[Group]) -> Option<Origin> {
 ///
 /// Emissary looks at the Hosts only for Mappings without a hostname; two Mappings with hostname
 /// "*" and one prefix, meant for two Hosts, become one canary group there and neither works.
-fn group_key(context: &Context<'_>, parsed: &Parsed<'_>) -> String {
+fn group_key(context: &Context<'_>, parsed: &Parsed<'_>, made: Option<&MadeMapping>) -> String {
     let criteria = &parsed.criteria;
     let mut key = format!("{}\0{}", criteria.precedence, criteria.prefix);
     for criterion in criteria.headers.iter().chain(&criteria.query_parameters) {
@@ -104,9 +114,14 @@ fn group_key(context: &Context<'_>, parsed: &Parsed<'_>) -> String {
         key.push_str(&criterion.value);
     }
     key.push_str(&format!("\0{}", criteria.headers.len()));
+    if made.is_some_and(|made| made.wildcard.is_some()) {
+        // It matches one label only, unlike a Mapping's hostname that is written alike.
+        key.push_str("\0label");
+    }
     let labels = &parsed.object.meta.labels;
     if !labels.is_empty() {
-        for host in context.store.hosts.iter() {
+        let written = context.store.hosts.iter().map(AsRef::as_ref);
+        for host in written.chain(&context.made.hosts) {
             let spec = &host.spec;
             let selector =
                 given(spec.mapping_selector.as_ref()).or_else(|| given(spec.selector.as_ref()));
@@ -139,6 +154,7 @@ struct Building<'a> {
     core: BTreeMap<&'static str, Value>,
     first: &'a Object<Mapping>,
     criteria: Criteria,
+    path: PathMatch,
     association: Association,
 }
 
@@ -151,6 +167,7 @@ impl<'a> Building<'a> {
             core: core(&parsed),
             first: parsed.object,
             criteria: parsed.criteria.clone(),
+            path: parsed.path.clone(),
             association: parsed.association.clone(),
         };
         building.put(parsed);
@@ -214,21 +231,17 @@ impl<'a> Building<'a> {
                         ),
                     )
                     .help(format!(
-                        "it shares the criteria of Mapping {}/{}: write the same value in both, \
-                         or give it criteria of its own",
-                        self.first.namespace(),
-                        self.first.name()
+                        "it shares the criteria of {}: write the same value in both, or give it \
+                         criteria of its own",
+                        self.first.id
                     ));
                 return;
             }
         }
         // What it does not set itself is the group's.
         let spec = &parsed.object.spec;
-        if spec.prefix_regex.is_none()
-            && spec.prefix_exact.is_none()
-            && let Ok(path) = mapping::path_match(&self.first.spec, &parsed.criteria.prefix)
-        {
-            parsed.path = path;
+        if spec.prefix_regex.is_none() && spec.prefix_exact.is_none() {
+            parsed.path = self.path.clone();
         }
         if spec.case_sensitive.is_none() {
             parsed.case_sensitive = self.first.spec.case_sensitive.unwrap_or(true);
@@ -237,7 +250,7 @@ impl<'a> Building<'a> {
     }
 
     fn finish(mut self, context: &mut Context<'_>, clusters: &mut Clusters) -> Option<Group> {
-        let shares = weight::shares(context, &mut self.routes, |parsed| {
+        let shares = share::shares(context, &mut self.routes, |parsed| {
             (parsed.weight, parsed.object.at("spec.weight"))
         });
         let mut members = Vec::new();
@@ -310,6 +323,7 @@ impl<'a> Building<'a> {
             association: self.association,
             labels,
             built_in: false,
+            made: self.first.part.is_some(),
             routes,
             members,
         })
@@ -356,6 +370,7 @@ fn core(parsed: &Parsed<'_>) -> BTreeMap<&'static str, Value> {
 
 fn member(parsed: &Parsed<'_>, kind: MemberKind, weight: u32) -> Member {
     Member {
+        name: parsed.object.name().to_owned(),
         origin: parsed.object.origin(),
         rkey: parsed.object.rkey.clone(),
         service: parsed.object.spec.service.clone().unwrap_or_default(),

@@ -9,7 +9,7 @@ use nuncio_api::getambassador::{
 use nuncio_model::listener::DownstreamTls;
 use nuncio_model::tls::Termination;
 use nuncio_model::value::{Domain, ServerName};
-use nuncio_model::{Origin, Reason, ResourceId};
+use nuncio_model::{Gateway, Origin, Reason, ResourceId};
 
 use super::Context;
 use super::association::{given, unknown_operator};
@@ -32,26 +32,69 @@ pub(super) struct Host {
     pub(super) selector: Option<LabelSelector>,
     pub(super) tls: Option<DownstreamTls>,
     pub(super) insecure: InsecureAction,
+    /// Nobody wrote it as a Host.
+    pub(super) made: bool,
 }
 
-/// All Hosts in effect, by hostname, equal ones in the order of their keys.
+impl Host {
+    /// Tells it from others that are made of the same field.
+    pub(super) fn key(&self) -> (Origin, Domain) {
+        (self.origin.clone(), self.hostname.clone())
+    }
+
+    pub(super) fn same_tls(&self, other: &Self, gateway: &Gateway) -> bool {
+        match (&self.tls, &other.tls) {
+            (Some(one), Some(other)) => alike(&one.termination, &other.termination, gateway),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
+    /// The place of a field, or of what the Host is made of.
+    pub(super) fn at(&self, field: &str) -> Origin {
+        if self.made {
+            self.origin.clone()
+        } else {
+            self.origin.field(field)
+        }
+    }
+}
+
+/// Whether clients notice no difference.
+pub(super) fn alike(one: &Termination, other: &Termination, gateway: &Gateway) -> bool {
+    let content = |name: &Arc<str>| gateway.secrets.get(name).map(|secret| &secret.kind);
+    let validation = |tls: &Termination| tls.clients.validation.as_ref().map(content);
+    content(&one.certificate) == content(&other.certificate)
+        && validation(one) == validation(other)
+        && one.clients.required == other.clients.required
+        && one.alpn == other.alpn
+        && one.parameters == other.parameters
+}
+
+/// All Hosts in effect, by hostname, equal ones in the order of their keys: those that users write
+/// before those that are made of other resources.
 pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
     let store = context.store;
     // A Host that exists but is not in effect must not open every name to cleartext.
-    if !store.has_hosts() {
+    if !store.has_hosts() && context.made.hosts.is_empty() {
         return vec![default_host(context)];
     }
     let mut hosts: Vec<Host> = store
         .hosts
         .by_rkey()
         .into_iter()
+        .map(AsRef::as_ref)
+        .chain(&context.made.hosts)
         .filter_map(|object| {
             unsupported::host(&mut context.report, object);
             match read(context, object) {
                 Ok(host) => Some(host),
                 Err(mut mistake) => {
+                    let what = match object.part {
+                        None => "the Host".to_owned(),
+                        Some(_) => object.spec.hostname.clone().unwrap_or_default(),
+                    };
                     mistake.what.message =
-                        format!("the Host is not in effect: {}", mistake.what.message);
+                        format!("{what} is not in effect: {}", mistake.what.message);
                     mistake.report(&mut context.report, object);
                     None
                 }
@@ -99,6 +142,7 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
         insecure: insecure
             .and_then(|insecure| insecure.action)
             .unwrap_or(InsecureAction::Redirect),
+        made: object.part.is_some(),
     })
 }
 
@@ -360,5 +404,6 @@ fn default_host(context: &mut Context<'_>) -> Host {
             InsecureAction::Route
         },
         tls,
+        made: false,
     }
 }

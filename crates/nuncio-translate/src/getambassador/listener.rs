@@ -206,11 +206,11 @@ fn of_tcp_mappings(
 #[derive(Default)]
 pub(super) struct Reported {
     /// Hosts whose hostname another has.
-    pub(super) duplicates: HashSet<Arc<ResourceId>>,
+    pub(super) duplicates: HashSet<(Origin, Domain)>,
     /// Hosts that lost their TLS.
-    pub(super) without_tls: HashSet<Arc<ResourceId>>,
+    pub(super) without_tls: HashSet<(Origin, Domain)>,
     /// Hosts that HTTP/3 cannot serve.
-    pub(super) without_http3: HashSet<Arc<ResourceId>>,
+    pub(super) without_http3: HashSet<(Origin, Domain)>,
     /// Groups that some Host takes, by index.
     pub(super) bound: HashSet<usize>,
     /// Hosts on some Listener.
@@ -356,7 +356,7 @@ impl Build<'_> {
                 .warning(
                     &self.object.at("spec.securityModel"),
                     Reason::Conflict,
-                    format!("{message} (Host {}/{})", host.namespace, host.name),
+                    format!("{message} ({})", host.origin.resource),
                 )
                 .help("write securityModel: XFP, which asks how each request came");
         }

@@ -519,7 +519,7 @@ fn required<'v>(field: &str, value: Option<&'v str>) -> Result<&'v str, Mistake>
 }
 
 /// `prefix_regex` counts before `prefix_exact`.
-pub(super) fn path_match(spec: &Mapping, prefix: &str) -> Result<PathMatch, Mistake> {
+fn path_match(spec: &Mapping, prefix: &str) -> Result<PathMatch, Mistake> {
     if spec.prefix_regex == Some(true) {
         return Regex::new(prefix)
             .map(PathMatch::Regex)

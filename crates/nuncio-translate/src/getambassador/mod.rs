@@ -7,6 +7,8 @@
 //!  TCPMapping ──▶ tcpmapping ──────────────────┘
 //! ```
 //!
+//! Hosts and Mappings that are made of Ingresses come in beside those that users write.
+//!
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
@@ -22,6 +24,7 @@ mod health;
 mod host;
 mod listener;
 mod load_balancer;
+mod made;
 mod mapping;
 mod mistake;
 mod module;
@@ -31,12 +34,12 @@ mod redirect;
 mod resolver;
 mod security;
 mod service;
+mod share;
 mod stack;
 mod tcpmapping;
 mod tls;
 mod unsupported;
 mod values;
-mod weight;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +49,7 @@ use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
 pub use diagnostics::{HeaderInfo, MappingInfo, RouteCluster, RouteInfo};
+pub(crate) use made::{Made, MadeMapping};
 
 use crate::store::Store;
 use crate::{Settings, Translation};
@@ -53,6 +57,7 @@ use crate::{Settings, Translation};
 /// What every step reads and writes.
 pub(crate) struct Context<'a> {
     store: &'a Store,
+    made: &'a Made,
     settings: &'a Settings,
     report: Report,
     gateway: Gateway,
@@ -85,10 +90,11 @@ impl Context<'_> {
     }
 }
 
-/// Translates everything that a store has of getambassador.io.
-pub fn translate(store: &Store, settings: &Settings) -> Translation {
+/// Translates everything that a store has of getambassador.io, and what is made of other resources.
+pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Translation {
     let mut context = Context {
         store,
+        made,
         settings,
         report: Report::default(),
         gateway: Gateway::default(),
@@ -118,5 +124,6 @@ pub fn translate(store: &Store, settings: &Settings) -> Translation {
         report: context.report,
         routes,
         files: context.files,
+        ..Translation::default()
     }
 }

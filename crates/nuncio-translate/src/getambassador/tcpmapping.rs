@@ -20,7 +20,7 @@ use super::host::Host;
 use super::mistake::Mistake;
 use super::tls::TlsSettings;
 use super::values::milliseconds;
-use super::{unsupported, weight};
+use super::{share, unsupported};
 use crate::store::Object;
 
 /// TCPMappings of one place, which share its connections.
@@ -258,7 +258,7 @@ fn finish(
     hosts: &[Host],
     mut members: Vec<Parsed<'_>>,
 ) -> Option<TcpGroup> {
-    let shares = weight::shares(context, &mut members, |parsed| {
+    let shares = share::shares(context, &mut members, |parsed| {
         let spec = &parsed.object.spec;
         (spec.weight, parsed.object.at("spec.weight"))
     });

@@ -1,9 +1,12 @@
 //! Which kinds are read, and what it means that the others are not.
 
+use nuncio_api::RawObject;
 use nuncio_api::getambassador::GROUP;
+use nuncio_api::ingress;
 use nuncio_model::Severity;
 
 use super::schema::nearest;
+use crate::ingress::class;
 
 /// The version of getambassador.io that is read.
 const VERSION: &str = "v3alpha1";
@@ -39,13 +42,14 @@ const EDGE_GROUP: &str = "gateway.getambassador.io";
 /// The group that only annotations may write, for the sake of old ones.
 const OLD_GROUP: &str = "ambassador";
 
-/// Kinds of other groups that say how to route, and are not read.
-const OTHER_APIS: &[(&str, &str)] = &[
-    ("gateway.networking.k8s.io", ""),
-    ("networking.k8s.io", "Ingress"),
-    ("extensions", "Ingress"),
-    ("projectcontour.io", ""),
-];
+/// The version of Ingress that is read.
+pub(super) const INGRESS_VERSION: &str = "v1";
+
+/// The group in which Ingress began.
+pub(super) const OLD_INGRESS_GROUP: &str = "extensions";
+
+/// Other groups that say how to route, and are not read.
+const OTHER_APIS: &[&str] = &["gateway.networking.k8s.io", "projectcontour.io"];
 
 /// Why an object is not read.
 #[derive(Debug)]
@@ -122,17 +126,39 @@ pub(super) fn other(group: &str, version: &str, kind: &str) -> Option<Refusal> {
             "remove it, or keep another gateway in front until nuncio does".to_owned(),
         ));
     }
-    OTHER_APIS
-        .iter()
-        .any(|(api, of)| *api == group && (of.is_empty() || *of == kind))
-        .then(|| {
-            Refusal::new(
-                "kind",
-                Severity::Warning,
-                format!("nuncio does not read {kind} of {group} yet: it has no effect"),
-                "write a Mapping".to_owned(),
-            )
-        })
+    OTHER_APIS.contains(&group).then(|| {
+        Refusal::new(
+            "kind",
+            Severity::Warning,
+            format!("nuncio does not read {kind} of {group} yet: it has no effect"),
+            "write a Mapping".to_owned(),
+        )
+    })
+}
+
+/// What there is to say of an Ingress of a version that Kubernetes no longer has. One that names
+/// another class is none of nuncio's business; of one that names none in an annotation it is not
+/// sure.
+pub(super) fn old_ingress(object: &RawObject) -> Option<Refusal> {
+    let severity = match class::annotated(&object.meta) {
+        Some(true) => Severity::Error,
+        Some(false) => return None,
+        None => Severity::Warning,
+    };
+    Some(Refusal::new(
+        "apiVersion",
+        severity,
+        format!(
+            "Ingress is read as {}/{INGRESS_VERSION} only, not as {}: it has no effect",
+            ingress::GROUP,
+            object.api_version
+        ),
+        format!(
+            "write apiVersion: {}/{INGRESS_VERSION}, in each path pathType and backend.service with \
+             name and port, and defaultBackend for backend; `kubectl convert` does it",
+            ingress::GROUP
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -169,10 +195,6 @@ mod tests {
         let severity = |group, kind| other(group, "v1", kind).map(|refusal| refusal.severity);
         assert_eq!(severity("apps", "Deployment"), None);
         assert_eq!(severity("networking.k8s.io", "NetworkPolicy"), None);
-        assert_eq!(
-            severity("networking.k8s.io", "Ingress"),
-            Some(Severity::Warning)
-        );
         assert_eq!(
             severity("gateway.networking.k8s.io", "HTTPRoute"),
             Some(Severity::Warning)

@@ -21,7 +21,8 @@ use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec}
 use nuncio_api::getambassador::{
     self, Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
 };
-use nuncio_api::{ObjectKey, RawObject, SourceRef};
+use nuncio_api::ingress::{self, Ingress, IngressClass};
+use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, ResourceId};
 use serde_json::Value;
 
@@ -34,6 +35,8 @@ pub use table::{Object, Table};
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 /// The label that names the Service of an EndpointSlice.
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// The annotation that says which nuncio an object is for.
+const AMBASSADOR_ID_ANNOTATION: &str = "getambassador.io/ambassador-id";
 
 /// Does something with the table of a group and kind, if there is one.
 macro_rules! on_table {
@@ -53,6 +56,8 @@ macro_rules! on_table {
             ("", "ConfigMap") config_maps,
             ("", "Namespace") namespaces,
             (DISCOVERY_GROUP, "EndpointSlice") endpoint_slices,
+            (ingress::GROUP, "Ingress") ingresses,
+            (ingress::GROUP, "IngressClass") ingress_classes,
         )
     };
     (@ $borrow:ident $store:ident, $key:expr, $table:ident => $do:expr,
@@ -85,6 +90,8 @@ pub struct Store {
     pub services: Table<ServiceSpec>,
     pub endpoint_slices: Table<EndpointSlice>,
     pub endpoints: Table<Endpoints>,
+    pub ingresses: Table<Ingress>,
+    pub ingress_classes: Table<IngressClass>,
     pub secrets: Table<Secret>,
     pub config_maps: Table<ConfigMap>,
     pub namespaces: Table<()>,
@@ -189,6 +196,13 @@ impl Store {
             name: id.name.to_string(),
         };
         self.unread.get(&key).or_else(|| self.source_of(&key))
+    }
+
+    /// Whether an object is meant for this nuncio that says so in an annotation, as those do that
+    /// are not of getambassador.io.
+    pub fn is_meant(&self, meta: &ObjectMeta) -> bool {
+        let id = meta.annotations.get(AMBASSADOR_ID_ANNOTATION);
+        self.scope.accepts_id(id.map(std::slice::from_ref))
     }
 
     /// Whether any Host is written, in effect or not.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{self, ModuleConfig};
+use nuncio_api::core::{LoadBalancerStatus, ServiceSpec};
+use nuncio_api::getambassador::ModuleConfig;
 use nuncio_api::{ObjectKey, RawObject};
+use nuncio_api::{getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -72,7 +74,7 @@ impl Store {
                     _ => reader.spec(object, None).map(|o| self.modules.insert(o)),
                 }
             }
-            ("", "Service") => reader.spec(object, None).map(|o| self.services.insert(o)),
+            ("", "Service") => reader.service(object).map(|o| self.services.insert(o)),
             ("", "Endpoints") => reader.whole(object).map(|o| self.endpoints.insert(o)),
             ("", "Secret") => reader.whole(object).map(|o| self.secrets.insert(o)),
             ("", "ConfigMap") => reader.whole(object).map(|o| self.config_maps.insert(o)),
@@ -88,6 +90,19 @@ impl Store {
                 }
                 self.endpoint_slices.insert(slice);
             }),
+            (ingress::GROUP, "Ingress") if object.version() == kinds::INGRESS_VERSION => reader
+                .spec(object, Some(&self.schemas.ingress))
+                .map(|o| self.ingresses.insert(o)),
+            // Its older version has the same fields.
+            (ingress::GROUP, "IngressClass") => reader
+                .spec(object, Some(&self.schemas.ingress_class))
+                .map(|o| self.ingress_classes.insert(o)),
+            (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
+                if self.is_meant(&object.meta) {
+                    reader.is_read(kinds::old_ingress(&object));
+                }
+                None
+            }
             (group, kind) => {
                 reader.is_read(kinds::other(group, object.version(), kind));
                 None
@@ -157,6 +172,31 @@ impl Reader {
         });
         report_unknown(&mut self.report, &self.origin, unknown);
         typed
+    }
+
+    /// A Service. What its status says concerns no request: it costs only itself.
+    fn service(&mut self, mut object: RawObject) -> Option<Object<ServiceSpec>> {
+        let status = object
+            .body
+            .get_mut("status")
+            .and_then(|status| status.get_mut("loadBalancer"))
+            .map(Value::take);
+        let mut service = self.spec::<ServiceSpec>(object, None)?;
+        if let Some(mut status) = status {
+            strip_nulls(&mut status);
+            match deserialize::<LoadBalancerStatus>(status, "status.loadBalancer", None) {
+                Ok(status) => service.spec.load_balancer = status,
+                Err(mistake) => self
+                    .report
+                    .warning(
+                        &self.origin.field(mistake.field),
+                        mistake.reason,
+                        mistake.message,
+                    )
+                    .help("its addresses are not shown until this is mended"),
+            }
+        }
+        Some(service)
     }
 
     /// A kind whose content stands beside `metadata`.

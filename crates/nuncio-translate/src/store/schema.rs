@@ -1,6 +1,6 @@
 //! What a kind's schema says of a resource: fields that the kind does not have.
 
-use nuncio_api::getambassador;
+use nuncio_api::{getambassador, ingress};
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -218,6 +218,8 @@ pub(super) struct Schemas {
     pub(super) kubernetes_resolver: Schema,
     /// Of a Module's `config`.
     pub(super) module: Schema,
+    pub(super) ingress: Schema,
+    pub(super) ingress_class: Schema,
 }
 
 impl Default for Schemas {
@@ -230,6 +232,8 @@ impl Default for Schemas {
             tls_context: Schema::of::<getambassador::TlsContext>(),
             kubernetes_resolver: Schema::of::<getambassador::KubernetesResolver>(),
             module: Schema::of::<getambassador::ModuleConfig>(),
+            ingress: Schema::of::<ingress::Ingress>(),
+            ingress_class: Schema::of::<ingress::IngressClass>(),
         }
     }
 }

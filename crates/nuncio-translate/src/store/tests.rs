@@ -140,9 +140,9 @@ kind: Maping
 metadata: {name: typo}
 spec: {}
 ---
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: ingress}
+apiVersion: projectcontour.io/v1
+kind: HTTPProxy
+metadata: {name: proxy}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -162,7 +162,7 @@ metadata: {name: ignored}
     assert_eq!(kinds[0].0, "AuthService");
     assert_eq!(
         kinds[1],
-        ("Ingress", Severity::Warning, Some("write a Mapping"))
+        ("HTTPProxy", Severity::Warning, Some("write a Mapping"))
     );
     assert_eq!(kinds[2].2, Some("did you mean Mapping?"));
     assert_eq!(kinds[3].0, "Mapping");

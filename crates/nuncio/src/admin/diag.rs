@@ -1,5 +1,5 @@
 //! `/ambassador/v0/diag/?json=true`, in Emissary's shape: of its keys `system`, `envoy_status`,
-//! `errors`, `notices` and `route_info`.
+//! `errors`, `notices` and `route_info`; and `ingress_status`, what the status of Ingresses says.
 
 use std::time::{Duration, SystemTime};
 
@@ -68,6 +68,7 @@ fn answer(admin: &Admin) -> Value {
             }))
             .collect::<Vec<_>>(),
         "route_info": served.routes,
+        "ingress_status": served.ingress_status,
     })
 }
 

@@ -1,0 +1,85 @@
+//! Where clients reach the Ingresses: the addresses of nuncio's own Service.
+
+use std::sync::Arc;
+
+use nuncio_api::core::{LoadBalancerIngress, ServiceSpec};
+use nuncio_api::ingress::Ingress;
+use nuncio_model::{Reason, Report, ResourceId};
+use serde::Serialize;
+
+use super::{PodLabels, all};
+use crate::Settings;
+use crate::store::{Object, Store};
+
+/// The label of the Service through which clients reach nuncio.
+const COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "ambassador-service");
+
+/// What the status of each Ingress that nuncio serves is to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Those that are nuncio's.
+    pub ingresses: Vec<Arc<ResourceId>>,
+    /// Where clients reach them, in the words of a Service's `status.loadBalancer`.
+    pub addresses: Vec<LoadBalancerIngress>,
+}
+
+pub(super) fn status(
+    store: &Store,
+    settings: &Settings,
+    served: &[&Arc<Object<Ingress>>],
+    report: &mut Report,
+) -> Status {
+    if served.is_empty() {
+        return Status::default();
+    }
+    let mut status = Status {
+        ingresses: served.iter().map(|object| Arc::clone(&object.id)).collect(),
+        addresses: Vec::new(),
+    };
+    let Some(labels) = &settings.pod_labels else {
+        report
+            .notice(
+                &all(),
+                Reason::RefNotFound,
+                "Pod labels are not mounted in the Ambassador container; Kubernetes Ingress \
+                 support is likely to be limited",
+            )
+            .help(
+                "only the addresses in their status are missing: give the labels as --pod-labels",
+            );
+        return status;
+    };
+    match own_service(store, &settings.namespace, labels) {
+        Some(service) => status
+            .addresses
+            .clone_from(&service.spec.load_balancer.ingress),
+        None => report
+            .notice(
+                &all(),
+                Reason::RefNotFound,
+                format!(
+                    "no Service in namespace {} with label {}: {} selects nuncio's pod: the \
+                     status of Ingresses has no addresses",
+                    settings.namespace, COMPONENT.0, COMPONENT.1
+                ),
+            )
+            .help("give the Service of the gateway that label"),
+    }
+    status
+}
+
+fn own_service<'s>(
+    store: &'s Store,
+    namespace: &str,
+    labels: &PodLabels,
+) -> Option<&'s Arc<Object<ServiceSpec>>> {
+    store.services.in_namespace(namespace).find(|service| {
+        let selector = &service.spec.selector;
+        let component = service.meta.labels.get(COMPONENT.0);
+        component.is_some_and(|component| component == COMPONENT.1)
+            && !selector.is_empty()
+            && selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+    })
+}

@@ -1,0 +1,304 @@
+//! What the documentation says of fields and differences is so: every field has a case that shows
+//! it, and the tables name them.
+//!
+//! `NUNCIO_UPDATE_CASES=1` writes `docs/fields.md` anew.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "support/schema.rs"]
+mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nuncio_api::getambassador::{
+    Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
+};
+use schema::{Field, Schema};
+use serde_json::Value;
+
+const VERSION: &str = "getambassador.io/v3alpha1";
+
+/// Fields that neither a client nor an upstream can see, and why.
+const UNSEEN: &[(&str, &[&str])] = &[];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The kinds, with the path below `spec` that their schema begins at.
+fn kinds() -> Vec<(&'static str, &'static str, Schema)> {
+    vec![
+        ("Listener", "", Schema::of::<Listener>()),
+        ("Host", "", Schema::of::<Host>()),
+        ("Mapping", "", Schema::of::<Mapping>()),
+        ("TCPMapping", "", Schema::of::<TcpMapping>()),
+        ("TLSContext", "", Schema::of::<TlsContext>()),
+        ("Module", "/config", Schema::of::<ModuleConfig>()),
+        (
+            "KubernetesServiceResolver",
+            "",
+            Schema::of::<KubernetesResolver>(),
+        ),
+        (
+            "KubernetesEndpointResolver",
+            "",
+            Schema::of::<KubernetesResolver>(),
+        ),
+    ]
+}
+
+/// A case and the fields that it has, by kind.
+struct Case {
+    /// From the root of the repository.
+    path: String,
+    name: String,
+    fields: BTreeMap<&'static str, BTreeSet<String>>,
+    size: usize,
+}
+
+impl Case {
+    fn new(path: &Path, name: String, manifests: &str) -> Option<Self> {
+        let documents = nuncio_api::yaml::documents(manifests).ok()?;
+        let kinds = kinds();
+        let mut fields: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
+        for document in documents {
+            if document["apiVersion"] != VERSION {
+                continue;
+            }
+            for (kind, at, schema) in &kinds {
+                if document["kind"] == *kind
+                    && let Some(spec) = document["spec"].pointer(at)
+                {
+                    schema.present(spec, fields.entry(kind).or_default());
+                }
+            }
+        }
+        let path = path.strip_prefix(root()).unwrap();
+        Some(Self {
+            path: path.display().to_string(),
+            name,
+            size: fields.values().map(BTreeSet::len).sum(),
+            fields,
+        })
+    }
+
+    fn has(&self, kind: &str, field: &str) -> bool {
+        self.fields
+            .get(kind)
+            .is_some_and(|fields| fields.contains(field))
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn name(path: &Path) -> String {
+    path.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+fn translation_cases() -> Vec<Case> {
+    let areas = entries(&root().join("tests/cases"));
+    let folders = areas
+        .iter()
+        .filter(|area| area.is_dir())
+        .flat_map(|area| entries(area));
+    let case = |folder: PathBuf| {
+        let input = fs::read_to_string(folder.join("input.yaml")).unwrap();
+        let name = format!("{}/{}", name(folder.parent().unwrap()), name(&folder));
+        Case::new(&folder, name, &input)
+    };
+    folders.filter_map(case).collect()
+}
+
+fn traffic_cases() -> Vec<Case> {
+    let areas = entries(&root().join("tests/traffic"));
+    let files = areas
+        .iter()
+        .filter(|area| area.is_dir())
+        .flat_map(|area| entries(area));
+    let case = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        let documents = nuncio_api::yaml::documents(&text).unwrap();
+        let manifests = documents[0]["manifests"].as_str().unwrap();
+        let manifests = manifests.replace('$', "");
+        let name = format!("{}/{}", name(file.parent().unwrap()), name(&file));
+        Case::new(&file, name, &manifests)
+    };
+    files.filter_map(case).collect()
+}
+
+/// The case that has a field and little else.
+fn shown_by<'c>(cases: &'c [Case], kind: &str, field: &str) -> Option<&'c Case> {
+    cases
+        .iter()
+        .filter(|case| case.has(kind, field))
+        .min_by_key(|case| (case.size, &case.name))
+}
+
+fn link(case: Option<&Case>) -> String {
+    match case {
+        Some(case) => format!("[{}](../{})", case.name, case.path),
+        None => String::new(),
+    }
+}
+
+const INTRODUCTION: &str = "\
+# The fields of Emissary's resources
+
+What each field does, in which part of Envoy's configuration it ends, what differs from Emissary, and
+which cases show it: one of what Envoy gets and what the user is told, and one of what clients and
+upstreams meet. The table is made of the types and of the cases; a field without a case, or without a
+word about what it does, fails the tests.
+
+`[]` are the items of a list, `*` the names of a map. Fields of the old versions `v2` and `v1` are
+converted to these. [differences.md](differences.md) says how nuncio answers what users of Emissary
+trip over.
+";
+
+fn row(field: &Field, kind: &str, cases: &[Case], traffic: &[Case]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    format!(
+        "| `{}` | {} | {} | {} | {} | {} |\n",
+        field.path,
+        cell(&field.says),
+        cell(&field.envoy),
+        cell(&field.emissary),
+        link(shown_by(cases, kind, &field.path)),
+        link(shown_by(traffic, kind, &field.path)),
+    )
+}
+
+#[test]
+fn the_table_of_fields_is_true() {
+    let (cases, traffic) = (translation_cases(), traffic_cases());
+    let mut text = INTRODUCTION.to_owned();
+    let mut wordless = Vec::new();
+    for (kind, _, schema) in kinds() {
+        text.push_str(&format!(
+            "\n## {kind}\n\n| field | what it does | in Envoy | in Emissary | case | traffic |\n\
+             | --- | --- | --- | --- | --- | --- |\n"
+        ));
+        for field in schema.fields() {
+            if field.says.is_empty() {
+                wordless.push(format!("{kind}.{}", field.path));
+            }
+            text.push_str(&row(&field, kind, &cases, &traffic));
+        }
+    }
+    assert!(wordless.is_empty(), "nothing is said of {wordless:?}");
+    let path = root().join("docs/fields.md");
+    if std::env::var_os("NUNCIO_UPDATE_CASES").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == text,
+        "docs/fields.md is not what the types and the cases say: NUNCIO_UPDATE_CASES=1 make test"
+    );
+}
+
+#[test]
+fn every_field_has_a_case() {
+    let cases = translation_cases();
+    let mut missing = Vec::new();
+    for (kind, _, schema) in kinds() {
+        for field in schema.fields() {
+            if shown_by(&cases, kind, &field.path).is_none() {
+                missing.push(format!("{kind}.{}", field.path));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no case has\n{}", missing.join("\n"));
+}
+
+#[test]
+fn every_field_that_can_be_seen_has_a_traffic_case() {
+    let cases = traffic_cases();
+    let mut missing = Vec::new();
+    let mut seen = Vec::new();
+    for (kind, _, schema) in kinds() {
+        for field in schema.fields() {
+            let full = format!("{kind}.{}", field.path);
+            let unseen = UNSEEN
+                .iter()
+                .any(|(_, fields)| fields.contains(&full.as_str()));
+            match shown_by(&cases, kind, &field.path) {
+                None if !unseen => missing.push(full),
+                Some(_) if unseen => seen.push(full),
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "no traffic case has\n{}",
+        missing.join("\n")
+    );
+    assert!(seen.is_empty(), "these are seen after all: {seen:?}");
+}
+
+/// The table of what users of Emissary trip over: each row says what nuncio does, and the cases that
+/// it names are there.
+#[test]
+fn the_table_of_differences_names_cases() {
+    let text = fs::read_to_string(root().join("docs/differences.md")).unwrap();
+    let mut rows = BTreeSet::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let Ok(number) = cells[0].trim().parse::<u32>() else {
+            continue;
+        };
+        assert!(rows.insert(number), "{number} is there twice");
+        let shown = cells.last().unwrap();
+        let mut links = 0;
+        for part in shown.split("](../").skip(1) {
+            let (path, _) = part.split_once(')').unwrap();
+            assert!(
+                root().join(path).exists(),
+                "row {number}: there is no {path}"
+            );
+            links += 1;
+        }
+        assert!(links > 0, "row {number} names no case: {shown}");
+    }
+    let last = rows.last().copied().unwrap_or_default();
+    assert!(
+        rows.len() == last as usize && last > 60,
+        "rows are missing: {rows:?}"
+    );
+}
+
+/// A value in which a field may stand.
+#[test]
+fn the_fields_of_a_value_are_found() {
+    let schema = Schema::of::<Mapping>();
+    let value: Value = serde_json::json!({
+        "headers": {"x-a": "b"},
+        "retry_policy": {"retry_on": "5xx"},
+        "circuit_breakers": [{"max_retries": 1}],
+        "add_request_headers": {"x-a": {"value": "b"}},
+        "outlier_detection": {"interval": "1s"},
+        "nonsense": 1,
+    });
+    let mut present = BTreeSet::new();
+    schema.present(&value, &mut present);
+    let expected = [
+        "add_request_headers",
+        "add_request_headers.*.value",
+        "circuit_breakers",
+        "circuit_breakers[].max_retries",
+        "headers",
+        "outlier_detection",
+        "outlier_detection.interval",
+        "retry_policy",
+        "retry_policy.retry_on",
+    ];
+    assert_eq!(present, expected.map(str::to_owned).into());
+}
