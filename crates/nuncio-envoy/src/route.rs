@@ -23,11 +23,11 @@ use crate::{error_response, filter};
 
 pub(crate) fn route(route: &Route) -> rds::Route {
     let mut typed_per_filter_config = BTreeMap::new();
+    if let Some(policy) = &route.cors {
+        typed_per_filter_config.insert(filter::CORS.to_owned(), cors_policy(policy));
+    }
     let action = match &route.action {
         Action::Forward(forward) => {
-            if let Some(policy) = &forward.cors {
-                typed_per_filter_config.insert(filter::CORS.to_owned(), cors_policy(policy));
-            }
             match &forward.error_responses {
                 ErrorResponses::Inherited => {}
                 ErrorResponses::Off => {

@@ -43,6 +43,7 @@ pub struct Route {
     pub action: Action,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
+    pub cors: Option<Cors>,
 }
 
 /// All of it must hold.
@@ -122,7 +123,6 @@ pub struct Forward {
     pub path_rewrite: PathRewrite,
     pub host_rewrite: HostRewrite,
     pub retry: Option<RetryPolicy>,
-    pub cors: Option<Cors>,
     pub mirrors: Vec<Mirror>,
     /// Protocols a client may upgrade to, such as `websocket`, in lower case.
     pub upgrades: Vec<Arc<str>>,

@@ -15,10 +15,18 @@ use std::path::{Path, PathBuf};
 use nuncio_api::getambassador::{
     Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
 };
+use nuncio_api::ingress::{Ingress, IngressClass};
 use schema::{Field, Schema};
 use serde_json::Value;
 
-const VERSION: &str = "getambassador.io/v3alpha1";
+/// A kind whose fields are shown.
+struct Kind {
+    version: &'static str,
+    name: &'static str,
+    /// Below `spec`, where its schema begins.
+    at: &'static str,
+    schema: Schema,
+}
 
 /// Fields that neither a client nor an upstream can see, and why.
 const UNSEEN: &[(&str, &[&str])] = &[];
@@ -27,25 +35,38 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The kinds, with the path below `spec` that their schema begins at.
-fn kinds() -> Vec<(&'static str, &'static str, Schema)> {
+/// Emissary's kinds.
+fn kinds() -> Vec<Kind> {
+    let kind = |name, at, schema| Kind {
+        version: "getambassador.io/v3alpha1",
+        name,
+        at,
+        schema,
+    };
+    let resolver = || Schema::of::<KubernetesResolver>();
     vec![
-        ("Listener", "", Schema::of::<Listener>()),
-        ("Host", "", Schema::of::<Host>()),
-        ("Mapping", "", Schema::of::<Mapping>()),
-        ("TCPMapping", "", Schema::of::<TcpMapping>()),
-        ("TLSContext", "", Schema::of::<TlsContext>()),
-        ("Module", "/config", Schema::of::<ModuleConfig>()),
-        (
-            "KubernetesServiceResolver",
-            "",
-            Schema::of::<KubernetesResolver>(),
-        ),
-        (
-            "KubernetesEndpointResolver",
-            "",
-            Schema::of::<KubernetesResolver>(),
-        ),
+        kind("Listener", "", Schema::of::<Listener>()),
+        kind("Host", "", Schema::of::<Host>()),
+        kind("Mapping", "", Schema::of::<Mapping>()),
+        kind("TCPMapping", "", Schema::of::<TcpMapping>()),
+        kind("TLSContext", "", Schema::of::<TlsContext>()),
+        kind("Module", "/config", Schema::of::<ModuleConfig>()),
+        kind("KubernetesServiceResolver", "", resolver()),
+        kind("KubernetesEndpointResolver", "", resolver()),
+    ]
+}
+
+/// Kinds of Kubernetes, which its own documentation describes.
+fn core_kinds() -> Vec<Kind> {
+    let kind = |name, schema| Kind {
+        version: "networking.k8s.io/v1",
+        name,
+        at: "",
+        schema,
+    };
+    vec![
+        kind("Ingress", Schema::of::<Ingress>()),
+        kind("IngressClass", Schema::of::<IngressClass>()),
     ]
 }
 
@@ -61,17 +82,16 @@ struct Case {
 impl Case {
     fn new(path: &Path, name: String, manifests: &str) -> Option<Self> {
         let documents = nuncio_api::yaml::documents(manifests).ok()?;
-        let kinds = kinds();
+        let kinds: Vec<Kind> = kinds().into_iter().chain(core_kinds()).collect();
         let mut fields: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
         for document in documents {
-            if document["apiVersion"] != VERSION {
-                continue;
-            }
-            for (kind, at, schema) in &kinds {
-                if document["kind"] == *kind
-                    && let Some(spec) = document["spec"].pointer(at)
+            for kind in &kinds {
+                if document["apiVersion"] == kind.version
+                    && document["kind"] == kind.name
+                    && let Some(spec) = document["spec"].pointer(kind.at)
                 {
-                    schema.present(spec, fields.entry(kind).or_default());
+                    kind.schema
+                        .present(spec, fields.entry(kind.name).or_default());
                 }
             }
         }
@@ -181,16 +201,16 @@ fn the_table_of_fields_is_true() {
     let (cases, traffic) = (translation_cases(), traffic_cases());
     let mut text = INTRODUCTION.to_owned();
     let mut wordless = Vec::new();
-    for (kind, _, schema) in kinds() {
+    for Kind { name, schema, .. } in kinds() {
         text.push_str(&format!(
-            "\n## {kind}\n\n| field | what it does | in Envoy | in Emissary | case | traffic |\n\
+            "\n## {name}\n\n| field | what it does | in Envoy | in Emissary | case | traffic |\n\
              | --- | --- | --- | --- | --- | --- |\n"
         ));
         for field in schema.fields() {
             if field.says.is_empty() {
-                wordless.push(format!("{kind}.{}", field.path));
+                wordless.push(format!("{name}.{}", field.path));
             }
-            text.push_str(&row(&field, kind, &cases, &traffic));
+            text.push_str(&row(&field, name, &cases, &traffic));
         }
     }
     assert!(wordless.is_empty(), "nothing is said of {wordless:?}");
@@ -208,10 +228,10 @@ fn the_table_of_fields_is_true() {
 fn every_field_has_a_case() {
     let cases = translation_cases();
     let mut missing = Vec::new();
-    for (kind, _, schema) in kinds() {
+    for Kind { name, schema, .. } in kinds().into_iter().chain(core_kinds()) {
         for field in schema.fields() {
-            if shown_by(&cases, kind, &field.path).is_none() {
-                missing.push(format!("{kind}.{}", field.path));
+            if shown_by(&cases, name, &field.path).is_none() {
+                missing.push(format!("{name}.{}", field.path));
             }
         }
     }
@@ -223,13 +243,13 @@ fn every_field_that_can_be_seen_has_a_traffic_case() {
     let cases = traffic_cases();
     let mut missing = Vec::new();
     let mut seen = Vec::new();
-    for (kind, _, schema) in kinds() {
+    for Kind { name, schema, .. } in kinds() {
         for field in schema.fields() {
-            let full = format!("{kind}.{}", field.path);
+            let full = format!("{name}.{}", field.path);
             let unseen = UNSEEN
                 .iter()
                 .any(|(_, fields)| fields.contains(&full.as_str()));
-            match shown_by(&cases, kind, &field.path) {
+            match shown_by(&cases, name, &field.path) {
                 None if !unseen => missing.push(full),
                 Some(_) if unseen => seen.push(full),
                 _ => {}

@@ -402,6 +402,7 @@ fn route(parsed: &Parsed<'_>, fraction: Option<RuntimeFraction>, action: Action)
         action,
         request_headers: parsed.request_headers.clone(),
         response_headers: parsed.response_headers.clone(),
+        cors: parsed.cors.clone(),
     })
 }
 
@@ -413,7 +414,6 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
         path_rewrite: target.path_rewrite.clone(),
         host_rewrite: target.host_rewrite.clone(),
         retry: target.retry.clone(),
-        cors: target.cors.clone(),
         mirrors: mirrors.to_vec(),
         upgrades: target.upgrades.clone(),
         priority: target.priority,

@@ -54,6 +54,7 @@ pub(super) struct Parsed<'a> {
     pub(super) target: Target,
     pub(super) request_headers: HeaderEdits,
     pub(super) response_headers: HeaderEdits,
+    pub(super) cors: Option<Cors>,
 }
 
 /// What decides which Hosts take a Mapping.
@@ -83,7 +84,6 @@ pub(super) struct RouteTarget {
     pub(super) path_rewrite: PathRewrite,
     pub(super) host_rewrite: HostRewrite,
     pub(super) retry: Option<RetryPolicy>,
-    pub(super) cors: Option<Cors>,
     pub(super) upgrades: Vec<Arc<str>>,
     pub(super) priority: Priority,
     pub(super) error_responses: ErrorResponses,
@@ -169,6 +169,11 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                 &spec.remove_response_headers,
                 &defaults.response_headers,
             )?,
+            cors: spec
+                .cors
+                .as_ref()
+                .map(cors)
+                .or_else(|| defaults.cors.clone()),
         })
     }
 
@@ -321,11 +326,6 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                 Some(policy) => Some(retry_policy("spec.retry_policy", policy)?),
                 None => defaults.retry.clone(),
             },
-            cors: spec
-                .cors
-                .as_ref()
-                .map(cors)
-                .or_else(|| defaults.cors.clone()),
             upgrades: self.upgrades()?,
             priority: priority("spec.priority", spec.priority.as_deref())?,
             error_responses,

@@ -85,6 +85,8 @@ fn to_https(route: &Route) -> Route {
             path: RedirectPath::Keep,
             status: RedirectStatus::MovedPermanently,
         }),
+        // A browser asks again where it is sent.
+        cors: None,
         ..route.clone()
     }
 }
