@@ -13,6 +13,7 @@ mod health;
 mod listener;
 mod log;
 mod proto;
+mod quic;
 mod rbac;
 mod ready;
 mod route;

@@ -15,20 +15,22 @@ use nuncio_envoy_api::envoy::extensions::access_loggers::filters::cel::v3 as cel
 use nuncio_envoy_api::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use nuncio_envoy_api::envoy::extensions::filters::listener::tls_inspector::v3::TlsInspector;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use nuncio_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
 use nuncio_model::listener::{
     CertificateDetails, FilterChain, ForwardedCertificate, HttpConnectionManager, HttpOptions,
-    Listener, ListenerFilter, UnderscoreHeaders,
+    Listener, ListenerFilter, Proxy, TcpProxy, Transport, UnderscoreHeaders,
 };
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
-use crate::{filter, log, rbac, resource, tls};
+use crate::{filter, log, quic, rbac, resource, tls};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
-const INITIAL_STREAM_WINDOW: u32 = 64 * 1024;
-const INITIAL_CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub(crate) const INITIAL_STREAM_WINDOW: u32 = 64 * 1024;
+pub(crate) const INITIAL_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Envoy's own default since 1.36, said aloud: what a client may have under way.
 const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// Longest wait for the headers of a request.
@@ -38,13 +40,17 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Longest wait for a request on a connection without any.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Longest wait for a TLS handshake: a client that never finishes one holds nothing.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Encodes a listener.
 pub fn listener(listener: &Listener) -> Resource {
     let message = lds::Listener {
         name: listener.name.to_string(),
-        address: Some(socket_address(listener.address, listener.port)),
+        address: Some(match listener.transport {
+            Transport::Tcp => socket_address(listener.address, listener.port),
+            Transport::Quic => quic::address(listener.address, listener.port),
+        }),
+        udp_listener_config: (listener.transport == Transport::Quic).then(quic::listener_config),
         listener_filters: listener
             .listener_filters
             .iter()
@@ -70,11 +76,13 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
     let tables = listener
         .filter_chains
         .iter()
-        .map(|chain| (ResourceType::RouteConfiguration, &chain.http.route_table));
+        .filter_map(FilterChain::http)
+        .map(|http| (ResourceType::RouteConfiguration, &http.route_table));
     let filters = listener
         .filter_chains
         .iter()
-        .flat_map(|chain| &chain.http.filters)
+        .filter_map(FilterChain::http)
+        .flat_map(|http| &http.filters)
         .map(|name| (ResourceType::ExtensionConfig, name));
     let certificates = listener
         .filter_chains
@@ -114,40 +122,74 @@ fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
     let inspected = listener
         .listener_filters
         .contains(&ListenerFilter::TlsInspector);
-    let matches = match &chain.tls {
-        Some(tls) => Some(lds::FilterChainMatch {
+    let matches = match (&chain.tls, &chain.proxy) {
+        (Some(tls), _) => Some(lds::FilterChainMatch {
             server_names: tls.server_name.iter().map(ToString::to_string).collect(),
-            transport_protocol: "tls".to_owned(),
+            transport_protocol: match listener.transport {
+                Transport::Tcp => "tls",
+                Transport::Quic => "quic",
+            }
+            .to_owned(),
             ..Default::default()
         }),
         // A handshake for a name that nobody serves is closed, not answered in cleartext.
-        None if inspected => Some(lds::FilterChainMatch {
+        (None, Proxy::Http(_)) if inspected => Some(lds::FilterChainMatch {
             transport_protocol: "raw_buffer".to_owned(),
             ..Default::default()
         }),
-        None => None,
+        (None, _) => None,
     };
+    let (name, proxy) = match &chain.proxy {
+        Proxy::Http(http) => (
+            "envoy.filters.network.http_connection_manager",
+            pack(&http_connection_manager(http, listener)),
+        ),
+        Proxy::Tcp(proxy) => (
+            "envoy.filters.network.tcp_proxy",
+            tcp_proxy(proxy, listener),
+        ),
+    };
+    let tcp_tls = chain
+        .tls
+        .as_ref()
+        .filter(|_| listener.transport == Transport::Tcp);
     lds::FilterChain {
         name: chain.name.to_string(),
         filter_chain_match: matches,
         filters: vec![lds::Filter {
-            name: "envoy.filters.network.http_connection_manager".to_owned(),
-            config_type: Some(lds::filter::ConfigType::TypedConfig(pack(
-                &http_connection_manager(&chain.http, &listener.stat_prefix),
-            ))),
+            name: name.to_owned(),
+            config_type: Some(lds::filter::ConfigType::TypedConfig(proxy)),
         }],
-        transport_socket: chain
-            .tls
-            .as_ref()
-            .map(|tls| tls::downstream(&tls.termination)),
-        transport_socket_connect_timeout: chain.tls.as_ref().and(duration(HANDSHAKE_TIMEOUT)),
+        transport_socket: chain.tls.as_ref().map(|tls| match listener.transport {
+            Transport::Tcp => tls::downstream(&tls.termination),
+            Transport::Quic => quic::transport_socket(&tls.termination),
+        }),
+        transport_socket_connect_timeout: tcp_tls.and(duration(HANDSHAKE_TIMEOUT)),
         ..Default::default()
     }
 }
 
+/// Emissary's TCPMappings have no access log; nor has this.
+fn tcp_proxy(proxy: &TcpProxy, listener: &Listener) -> Any {
+    use tcp::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
+    let weight = |cluster: &nuncio_model::listener::WeightedCluster| ClusterWeight {
+        name: cluster.cluster.to_string(),
+        weight: cluster.weight,
+        ..Default::default()
+    };
+    pack(&tcp::TcpProxy {
+        stat_prefix: listener.stat_prefix.to_string(),
+        cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: proxy.clusters.iter().map(weight).collect(),
+        })),
+        idle_timeout: proxy.idle_timeout.and_then(duration),
+        ..Default::default()
+    })
+}
+
 fn http_connection_manager(
     http: &HttpConnectionManager,
-    stat_prefix: &str,
+    listener: &Listener,
 ) -> hcm::HttpConnectionManager {
     use hcm::http_connection_manager as inner;
     let options = &http.options;
@@ -157,7 +199,12 @@ fn http_connection_manager(
         .and_then(rbac::misdirected_requests);
     let certificate = options.client_certificate.map(forwarded_certificate);
     hcm::HttpConnectionManager {
-        stat_prefix: stat_prefix.to_owned(),
+        stat_prefix: listener.stat_prefix.to_string(),
+        codec_type: match listener.transport {
+            Transport::Tcp => inner::CodecType::Auto,
+            Transport::Quic => inner::CodecType::Http3,
+        }
+        .into(),
         route_specifier: Some(inner::RouteSpecifier::Rds(hcm::Rds {
             config_source: Some(ads()),
             route_config_name: http.route_table.to_string(),
@@ -209,6 +256,7 @@ fn http_connection_manager(
             initial_connection_window_size: uint32(INITIAL_CONNECTION_WINDOW),
             ..Default::default()
         }),
+        http3_protocol_options: http.http3.then(core::Http3ProtocolOptions::default),
         request_headers_timeout: duration(REQUEST_HEADERS_TIMEOUT),
         stream_idle_timeout: duration(STREAM_IDLE_TIMEOUT),
         ..Default::default()

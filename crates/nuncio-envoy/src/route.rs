@@ -263,7 +263,7 @@ fn list(items: &[Arc<str>]) -> String {
     items.join(", ")
 }
 
-fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
+pub(crate) fn headers_to_add(edits: &HeaderEdits) -> Vec<core::HeaderValueOption> {
     header_values(&edits.add)
 }
 
@@ -288,6 +288,6 @@ pub(crate) fn header_values(additions: &[HeaderAddition]) -> Vec<core::HeaderVal
         .collect()
 }
 
-fn headers_to_remove(edits: &HeaderEdits) -> Vec<String> {
+pub(crate) fn headers_to_remove(edits: &HeaderEdits) -> Vec<String> {
     edits.remove.iter().map(ToString::to_string).collect()
 }

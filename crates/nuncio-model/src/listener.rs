@@ -16,15 +16,24 @@ pub struct Listener {
     /// Stable for as long as the resource that asked for it lives.
     pub name: Arc<str>,
     pub origin: Origin,
+    pub transport: Transport,
     pub address: IpAddr,
     pub port: u16,
     /// In the order in which Envoy runs them.
     pub listener_filters: Vec<ListenerFilter>,
-    /// Prefix of the statistics of its connection managers.
+    /// Prefix of the statistics of its connection managers and TCP proxies.
     pub stat_prefix: Arc<str>,
     /// What Envoy holds of a connection before it stops reading; `None` is Envoy's mebibyte.
     pub per_connection_buffer_limit: Option<u32>,
     pub filter_chains: Vec<FilterChain>,
+}
+
+/// TCP and QUIC ports are apart: two listeners may have one number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+pub enum Transport {
+    Tcp,
+    /// Over UDP. Every connection is TLS and HTTP/3.
+    Quic,
 }
 
 /// A port on which Envoy answers `GET /ready` by itself: 200 while it serves, 503 while it drains.
@@ -53,9 +62,44 @@ pub enum ListenerFilter {
 pub struct FilterChain {
     pub name: Arc<str>,
     pub origin: Origin,
-    /// TLS is terminated here; without, the connection is cleartext.
+    /// TLS is terminated here. Without, HTTP takes cleartext connections, and a TCP proxy all that
+    /// no other chain takes.
     pub tls: Option<DownstreamTls>,
-    pub http: HttpConnectionManager,
+    pub proxy: Proxy,
+}
+
+impl FilterChain {
+    pub fn http(&self) -> Option<&HttpConnectionManager> {
+        match &self.proxy {
+            Proxy::Http(http) => Some(http),
+            Proxy::Tcp(_) => None,
+        }
+    }
+}
+
+/// What is made of a connection's bytes.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum Proxy {
+    Http(HttpConnectionManager),
+    Tcp(TcpProxy),
+}
+
+/// Passes bytes on (`filters.network.tcp_proxy.v3.TcpProxy`).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct TcpProxy {
+    /// At least one.
+    pub clusters: Vec<WeightedCluster>,
+    /// Of a connection without bytes; zero is without end, `None` Envoy's hour.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A cluster's part of the connections, relative to that of the others.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct WeightedCluster {
+    /// Name of a [`crate::Gateway::clusters`] entry.
+    pub cluster: Arc<str>,
+    /// Above zero.
+    pub weight: u32,
 }
 
 /// TLS for one server name.
@@ -77,6 +121,8 @@ pub struct HttpConnectionManager {
     /// Proxies in front of Envoy whose `x-forwarded-for` entries are trusted.
     pub xff_num_trusted_hops: u32,
     pub max_concurrent_streams: Option<u32>,
+    /// HTTP/3 is served on the same port, over QUIC.
+    pub http3: bool,
     /// Names of [`crate::Gateway::filters`] entries, in the order in which requests meet them.
     pub filters: Vec<Arc<str>>,
     /// What all connection managers have in common.

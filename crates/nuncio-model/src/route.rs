@@ -31,6 +31,8 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// In the order in which they are tried. Shared between virtual hosts and tables.
     pub routes: Vec<Arc<Route>>,
+    /// Of whatever route answers.
+    pub response_headers: HeaderEdits,
 }
 
 /// One entry: what it matches, and what is done then.

@@ -129,7 +129,10 @@ impl Served {
                 .gateway
                 .listeners
                 .values()
-                .find(|l| l.filter_chains.iter().any(|c| &*c.http.route_table == name))
+                .find(|l| {
+                    let mut managers = l.filter_chains.iter().filter_map(|c| c.http());
+                    managers.any(|http| &*http.route_table == name)
+                })
                 .map(|l| &l.origin),
         }
     }

@@ -18,10 +18,10 @@ async fn echo(name: &str) -> Running {
     Echo::new(name).start(any_port).await.unwrap()
 }
 
-fn listener(name: &str, port: u16, protocol: &str) -> String {
+fn listener(name: &str, port: u16, stack: &str) -> String {
     format!(
         "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {{name: {name}}}\n\
-         spec: {{port: {port}, protocol: {protocol}, securityModel: XFP, \
+         spec: {{port: {port}, protocolStack: [{stack}], securityModel: XFP, \
          hostBinding: {{namespace: {{from: ALL}}}}}}\n---\n"
     )
 }
@@ -53,7 +53,7 @@ fn secret(name: &str, pair: &Pair) -> String {
     )
 }
 
-/// A gateway with a cleartext and a TLS listener, and two upstreams.
+/// A gateway with listeners for cleartext, TLS and HTTP/3, and two upstreams.
 struct Scene {
     gateway: Gateway,
     quote: Running,
@@ -67,8 +67,9 @@ impl Scene {
         let (quote, hello) = (echo("quote").await, echo("hello").await);
         let (http, https) = (free_port(), free_port());
         let manifests = [
-            listener("http", http, "HTTP"),
-            listener("https", https, "HTTPS"),
+            listener("http", http, "HTTP, TCP"),
+            listener("https", https, "TLS, HTTP, TCP"),
+            listener("http3", https, "TLS, HTTP, UDP"),
             host("any", "*", None),
             host("a", "a.example", Some("a")),
             mapping("steady", "/steady/", &quote, ""),
@@ -144,8 +145,12 @@ async fn changes_drop_no_request_and_close_no_connection() {
     let mut tls = Client::connect(&scene.https, Protocol::Http1)
         .await
         .unwrap();
-    http2.get("a.example", "/steady/").await.unwrap();
-    tls.get("a.example", "/steady/").await.unwrap();
+    let mut http3 = Client::connect(&scene.https, Protocol::Http3)
+        .await
+        .unwrap();
+    for client in [&mut http2, &mut http3, &mut tls] {
+        client.get("a.example", "/steady/").await.unwrap();
+    }
     let first_certificate = tls.certificate().unwrap().to_vec();
     let loads = scene.load();
 
@@ -208,17 +213,17 @@ async fn changes_drop_no_request_and_close_no_connection() {
 
     nothing_failed(loads).await;
     assert_eq!(socket.echo("to the end").await.unwrap(), "to the end");
-    for client in [&mut http2, &mut tls] {
+    for client in [&mut http2, &mut http3, &mut tls] {
         assert!(client.is_open());
         let answer = client.get("a.example", "/steady/").await.unwrap();
         assert_eq!(answer.status, 200);
         assert!(client.is_open());
     }
     // New connections get the certificate of now.
-    let renewed = Client::connect(&scene.https, Protocol::Http1)
-        .await
-        .unwrap();
-    assert_ne!(renewed.certificate().unwrap(), first_certificate);
+    for protocol in [Protocol::Http1, Protocol::Http3] {
+        let renewed = Client::connect(&scene.https, protocol).await.unwrap();
+        assert_ne!(renewed.certificate().unwrap(), first_certificate);
+    }
     scene.gateway.terminate().await;
 }
 

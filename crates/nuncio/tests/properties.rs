@@ -12,7 +12,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{Host, Listener, Mapping, TlsContext};
+use nuncio_api::getambassador::{Host, Listener, Mapping, TcpMapping, TlsContext};
 use nuncio_api::ingress::Ingress;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
@@ -202,6 +202,12 @@ fn object() -> impl Strategy<Value = Value> {
             "port": 2, "protocol": "HTTP", "securityModel": "XFP",
             "hostBinding": {"namespace": {"from": "ALL"}},
         })),
+        1 => getambassador("Listener", fields::<Listener>(), json!({
+            "port": 2, "protocolStack": ["TLS", "HTTP", "UDP"], "securityModel": "XFP",
+            "hostBinding": {"namespace": {"from": "ALL"}},
+        })),
+        2 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 2, "service": "a"})),
+        1 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 1, "service": "a", "host": "a.example"})),
         1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
         2 => ingress(),
         1 => core("Service", &["spec", "ports", "clusterIP", "type", "externalName"], json!({"spec": {"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}})),

@@ -151,6 +151,7 @@ enum Via {
     #[default]
     Http1,
     Http2,
+    Http3,
     Grpc,
     Websocket,
 }
@@ -172,6 +173,8 @@ struct Expect {
     files: BTreeMap<String, String>,
     /// The Secret whose certificate is shown.
     certificate: Option<String>,
+    /// The protocol that the server chose in ALPN; empty is none.
+    alpn: Option<String>,
     /// No answer: the connection fails with this in the error.
     fails: Option<String>,
     /// The upstream that answers, and what reached it.
@@ -224,6 +227,7 @@ struct Answer {
     headers: HeaderMap,
     body: Bytes,
     certificate: Option<Vec<u8>>,
+    alpn: Option<String>,
     grpc_status: Option<String>,
 }
 
@@ -237,6 +241,7 @@ impl Answer {
             headers: HeaderMap::new(),
             body: Bytes::copy_from_slice(bytes),
             certificate: None,
+            alpn: None,
             grpc_status: None,
         })
     }
@@ -454,6 +459,7 @@ impl Scene {
         let protocol = match step.via {
             Via::Http1 => Protocol::Http1,
             Via::Http2 | Via::Grpc => Protocol::Http2,
+            Via::Http3 => Protocol::Http3,
             Via::Websocket => return Ok(Connection::WebSocket(target)),
         };
         Client::connect(&target, protocol)
@@ -526,6 +532,8 @@ impl Scene {
         {
             return Err(format!("the body is {text}"));
         }
+        let alpn = answer.alpn.clone().unwrap_or_default();
+        same("alpn", Some(alpn), &expect.alpn)?;
         if let Some(secret) = &expect.certificate
             && answer.certificate.as_deref() != Some(&self.pairs[secret].cert_der[..])
         {
@@ -564,11 +572,13 @@ impl Connection {
                     headers: HeaderMap::new(),
                     body: body.into(),
                     certificate: None,
+                    alpn: None,
                     grpc_status: None,
                 });
             }
         };
         let certificate = client.certificate().map(<[u8]>::to_vec);
+        let alpn = client.alpn().map(str::to_owned);
         if step.via == Via::Grpc {
             let answer = client
                 .grpc(host, &path, step.body.as_bytes())
@@ -579,6 +589,7 @@ impl Connection {
                 headers: answer.headers,
                 body: answer.messages.concat().into(),
                 certificate,
+                alpn,
                 grpc_status: answer.grpc_status,
             });
         }
@@ -603,6 +614,7 @@ impl Connection {
             headers: answer.headers,
             body: answer.body,
             certificate,
+            alpn,
             grpc_status: None,
         })
     }

@@ -1,3 +1,5 @@
+use std::io;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -18,12 +20,7 @@ pub struct GrpcAnswer {
 
 impl Client {
     /// Calls a method with one message.
-    pub async fn grpc(
-        &mut self,
-        host: &str,
-        path: &str,
-        message: &[u8],
-    ) -> Result<GrpcAnswer, hyper::Error> {
+    pub async fn grpc(&mut self, host: &str, path: &str, message: &[u8]) -> io::Result<GrpcAnswer> {
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let mut frame = vec![0];
         frame.extend(length.to_be_bytes());

@@ -1,5 +1,4 @@
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -7,25 +6,28 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::Target;
+use super::http3::Http3;
+use super::{Connection, Session, Target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Http1,
     Http2,
+    /// Over QUIC: the port is one of UDP.
+    Http3,
 }
 
 /// One connection.
 pub struct Client {
     sender: Sender,
-    certificate: Option<Arc<[u8]>>,
-    alpn: Option<String>,
-    cleartext: bool,
+    /// With TLS.
+    session: Option<Session>,
 }
 
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
+    Http3(Box<Http3>),
 }
 
 /// A whole response.
@@ -46,42 +48,54 @@ impl Answer {
 
 impl Client {
     pub async fn connect(target: &Target, protocol: Protocol) -> io::Result<Self> {
-        let alpn: &[&str] = match protocol {
-            Protocol::Http1 => &["http/1.1"],
-            Protocol::Http2 => &["h2"],
-        };
-        let connection = target.connect(alpn).await?;
-        let io = TokioIo::new(connection.stream);
-        let sender = match protocol {
+        match protocol {
             Protocol::Http1 => {
-                let (sender, driver) = http1::handshake(io).await.map_err(io::Error::other)?;
+                let Connection { stream, session } = target.connect(&["http/1.1"]).await?;
+                let (sender, driver) = http1::handshake(TokioIo::new(stream))
+                    .await
+                    .map_err(io::Error::other)?;
                 // Its end shows in the sender.
                 tokio::spawn(async move { driver.with_upgrades().await });
-                Sender::Http1(sender)
+                Ok(Self::new(Sender::Http1(sender), session))
             }
             Protocol::Http2 => {
-                let (sender, driver) = http2::handshake(TokioExecutor::new(), io)
+                let Connection { stream, session } = target.connect(&["h2"]).await?;
+                let executor = TokioExecutor::new();
+                let (sender, driver) = http2::handshake(executor, TokioIo::new(stream))
                     .await
                     .map_err(io::Error::other)?;
                 tokio::spawn(driver);
-                Sender::Http2(sender)
+                Ok(Self::new(Sender::Http2(sender), session))
             }
-        };
-        Ok(Self {
-            sender,
-            certificate: connection.certificate,
-            alpn: connection.alpn,
-            cleartext: target.tls.is_none(),
-        })
+            Protocol::Http3 => {
+                let connection = Http3::connect(target).await?;
+                let session = connection.session();
+                Ok(Self::new(
+                    Sender::Http3(Box::new(connection)),
+                    Some(session),
+                ))
+            }
+        }
+    }
+
+    fn new(sender: Sender, session: Option<Session>) -> Self {
+        Self { sender, session }
     }
 
     /// Sends a request whose URI is a path; `host` is its authority.
-    pub async fn send(
-        &mut self,
-        host: &str,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, hyper::Error> {
+    pub async fn send(&mut self, host: &str, request: Request<Full<Bytes>>) -> io::Result<Answer> {
         let (mut parts, body) = request.into_parts();
+        if !matches!(self.sender, Sender::Http1(_)) {
+            let scheme = if self.session.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+            if let Ok(uri) = format!("{scheme}://{host}{path}").parse() {
+                parts.uri = uri;
+            }
+        }
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 if !parts.headers.contains_key(http::header::HOST)
@@ -89,25 +103,27 @@ impl Client {
                 {
                     parts.headers.insert(http::header::HOST, host);
                 }
-                sender.ready().await?;
+                sender.ready().await.map_err(io::Error::other)?;
                 sender
                     .send_request(Request::from_parts(parts, body))
-                    .await?
+                    .await
+                    .map_err(io::Error::other)?
             }
             Sender::Http2(sender) => {
-                let scheme = if self.cleartext { "http" } else { "https" };
-                let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-                if let Ok(uri) = format!("{scheme}://{host}{path}").parse() {
-                    parts.uri = uri;
-                }
-                sender.ready().await?;
+                sender.ready().await.map_err(io::Error::other)?;
                 sender
                     .send_request(Request::from_parts(parts, body))
-                    .await?
+                    .await
+                    .map_err(io::Error::other)?
+            }
+            Sender::Http3(connection) => {
+                let Ok(body) = body.collect().await;
+                let request = Request::from_parts(parts, body.to_bytes());
+                return connection.send(request).await;
             }
         };
         let (parts, body) = response.into_parts();
-        let body = body.collect().await?;
+        let body = body.collect().await.map_err(io::Error::other)?;
         let trailers = body.trailers().cloned().unwrap_or_default();
         Ok(Answer {
             status: parts.status,
@@ -118,7 +134,7 @@ impl Client {
     }
 
     /// A GET without more.
-    pub async fn get(&mut self, host: &str, path: &str) -> Result<Answer, hyper::Error> {
+    pub async fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = path.parse().unwrap_or_default();
         self.send(host, request).await
@@ -128,15 +144,16 @@ impl Client {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
             Sender::Http2(sender) => !sender.is_closed(),
+            Sender::Http3(connection) => connection.is_open(),
         }
     }
 
     /// What the server showed, in DER.
     pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificate.as_deref()
+        self.session.as_ref()?.certificate.as_deref()
     }
 
     pub fn alpn(&self) -> Option<&str> {
-        self.alpn.as_deref()
+        self.session.as_ref()?.alpn.as_deref()
     }
 }

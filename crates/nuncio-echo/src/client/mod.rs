@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod http3;
 mod load;
 mod websocket;
 
@@ -85,8 +86,7 @@ impl Target {
         let Some(name) = &self.tls else {
             return Ok(Connection {
                 stream: Box::new(stream),
-                certificate: None,
-                alpn: None,
+                session: None,
             });
         };
         let name = ServerName::try_from(name.clone())
@@ -94,18 +94,19 @@ impl Target {
         let connector =
             TlsConnector::from(crate::tls::client_config(alpn, self.certificate.as_ref())?);
         let stream = connector.connect(name, stream).await?;
-        let session = stream.get_ref().1;
-        let certificate = session
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map(|certificate| Arc::from(certificate.as_ref()));
-        let alpn = session
-            .alpn_protocol()
-            .map(|name| String::from_utf8_lossy(name).into_owned());
+        let tls = stream.get_ref().1;
+        let session = Session {
+            certificate: tls
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| Arc::from(certificate.as_ref())),
+            alpn: tls
+                .alpn_protocol()
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
+        };
         Ok(Connection {
             stream: Box::new(stream),
-            certificate,
-            alpn,
+            session: Some(session),
         })
     }
 }
@@ -126,6 +127,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 struct Connection {
     stream: Box<dyn Stream>,
+    session: Option<Session>,
+}
+
+/// What came of a TLS handshake.
+struct Session {
     /// What the server showed, in DER.
     certificate: Option<Arc<[u8]>>,
     alpn: Option<String>,

@@ -17,7 +17,7 @@ use super::envoy_admin;
 use super::made::MadeMapping;
 use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
 use super::order::SortKey;
-use super::share::shares;
+use super::share;
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.
@@ -250,7 +250,9 @@ impl<'a> Building<'a> {
     }
 
     fn finish(mut self, context: &mut Context<'_>, clusters: &mut Clusters) -> Option<Group> {
-        let shares = shares(context, &mut self.routes);
+        let shares = share::shares(context, &mut self.routes, |parsed| {
+            (parsed.weight, parsed.object.at("spec.weight"))
+        });
         let mut members = Vec::new();
         let mut routes = Vec::new();
         let mirrors: Vec<Mirror> = self

@@ -15,7 +15,7 @@ use super::Context;
 use super::association::{given, unknown_operator};
 use super::mistake::Mistake;
 use super::tls::{self, TlsSettings};
-use super::unsupported;
+use super::{tcpmapping, unsupported};
 use crate::store::{Object, Store};
 
 /// The Secret that the made-up Host terminates TLS with, where it exists.
@@ -126,6 +126,7 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
         ));
     }
     let tls = termination(context, object, &hostname)?;
+    acme_key(context, object);
     let insecure = spec
         .request_policy
         .as_ref()
@@ -143,6 +144,29 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
             .unwrap_or(InsecureAction::Redirect),
         made: object.part.is_some(),
     })
+}
+
+/// The Host is in effect without its ACME key; its certificate will not be for ever.
+fn acme_key(context: &mut Context<'_>, object: &Object<HostSpec>) {
+    let acme = object.spec.acme_provider.as_ref();
+    let Some(key) = acme.and_then(|acme| acme.private_key_secret.as_ref()) else {
+        return;
+    };
+    let secrets = &context.store.secrets;
+    if !key.name.is_empty() && secrets.get(object.namespace(), &key.name).is_none() {
+        context
+            .report
+            .warning(
+                &object.at("spec.acmeProvider.privateKeySecret"),
+                Reason::RefNotFound,
+                format!(
+                    "continuing with invalid ACME private key secret {}; ACME will not be able to \
+                     renew this certificate",
+                    key.name
+                ),
+            )
+            .help("create the Secret, or remove acmeProvider");
+    }
 }
 
 /// How a Host terminates TLS: with the certificate of its `tlsSecret`, or else of its TLSContext
@@ -361,13 +385,14 @@ fn default_host(context: &mut Context<'_>) -> Host {
             )
             .help("write a Host for each name that is to be served");
     }
-    for ignored in context.store.tls_contexts.iter() {
-        if ignored
-            .spec
-            .hosts
-            .as_ref()
-            .is_some_and(|hosts| !hosts.is_empty())
-        {
+    let store = context.store;
+    for ignored in store.tls_contexts.iter() {
+        let used = store.tcp_mappings.iter().any(|mapping| {
+            let host = mapping.spec.host.as_deref();
+            host.is_some_and(|host| tcpmapping::names(ignored, host))
+        });
+        let hosts = ignored.spec.hosts.as_ref();
+        if !used && hosts.is_some_and(|hosts| !hosts.is_empty()) {
             context
                 .report
                 .error(

@@ -1,232 +1,236 @@
-//! Listeners: which Hosts each serves, and with them which routes.
+//! Listeners: which Hosts and TCPMappings each serves, and with the Hosts which routes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{
-    self, InsecureAction, Listener as ListenerSpec, NamespaceFrom, Protocol, ProtocolLayer,
-    SecurityModel,
-};
-use nuncio_model::listener::{FilterChain, HttpConnectionManager, Listener, ListenerFilter};
-use nuncio_model::route::{
-    Action, HeaderMatch, PathMatch, Redirect, RedirectPath, RedirectScheme, RedirectStatus, Route,
-    RouteTable, StringMatch, VirtualHost,
-};
-use nuncio_model::value::{Domain, MatchHeaderName};
+use nuncio_api::getambassador::{self, InsecureAction, Listener as ListenerSpec, SecurityModel};
+use nuncio_model::listener::{FilterChain, HttpConnectionManager, Listener, Proxy, Transport};
+use nuncio_model::route::{HeaderAddition, HeaderEdits, RouteTable, VirtualHost};
+use nuncio_model::value::{Domain, FormatString, HeaderName};
 use nuncio_model::{Origin, Reason, ResourceId};
 
 use super::Context;
-use super::association::{globs_intersect, selects, selects_loosely, unknown_operator};
+use super::binding::{self, Bound};
+use super::chain;
 use super::group::Group;
-use super::host::{Host, alike};
-use super::mapping::Association;
+use super::host::Host;
+use super::mistake::Mistake;
+use super::security::Variants;
+use super::stack::{self, Stack};
+use super::tcpmapping::TcpGroup;
 use crate::store::Object;
 
-/// Requests for it are routed whatever the Host says of cleartext ones.
-const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
+/// Tells clients that HTTP/3 is served. The port is Emissary's, whatever the Listener's: most are
+/// reached through a load balancer's 443.
+const ALT_SVC: &str = r#"h3=":443"; ma=86400, h3-29=":443"; ma=86400"#;
 
-pub(super) fn listeners(context: &mut Context<'_>, hosts: &[Host], groups: &[Group]) {
-    let mut ports: HashMap<u16, &Object<ListenerSpec>> = HashMap::new();
-    let mut names = HashSet::new();
+pub(super) fn listeners(
+    context: &mut Context<'_>,
+    hosts: &[Host],
+    groups: &[Group],
+    tcp: &[TcpGroup],
+) {
     let mut reported = Reported::default();
+    let mut names = HashSet::new();
+    let mut builds: Vec<Build<'_>> = Vec::new();
+    // Listeners for a port of TCP, by port, that are not in effect.
+    let mut idle: HashMap<u16, &Object<ListenerSpec>> = HashMap::new();
     for object in context.store.listeners.by_rkey() {
         let port = object.spec.port;
-        let Some(stack) = stack(context, object) else {
-            continue;
-        };
-        if let Some(first) = ports.get(&port) {
-            let address = context.settings.bind_address;
-            context
-                .report
-                .error(
-                    &object.at("spec.port"),
-                    Reason::Conflict,
-                    format!(
-                        "Duplicate listener {} on tcp://{address}:{port}; keeping definition from \
-                         {}/{}",
-                        object.name(),
-                        first.namespace(),
-                        first.name()
-                    ),
-                )
-                .help("give it another port, or remove one of them");
-            continue;
+        match read(context, object, &builds) {
+            Ok(Some(stack)) => {
+                let tcp = tcp.iter().filter(|group| {
+                    stack.transport == Transport::Tcp
+                        && group.port == port
+                        && group.address == context.settings.bind_address
+                });
+                builds.push(Build {
+                    name: unique(&mut names, object.name(), object.namespace()),
+                    object,
+                    stack,
+                    groups,
+                    bound: binding::bound(context, object, stack, hosts, groups, &mut reported),
+                    tcp: tcp.collect(),
+                    http3: stack.transport == Transport::Quic,
+                });
+            }
+            // Another has its port.
+            Ok(None) => {}
+            Err(mistake) => {
+                mistake.report(&mut context.report, object);
+                if stack::is_tcp(&object.spec) {
+                    idle.insert(port, object);
+                }
+            }
         }
-        let name = if names.insert(object.name().to_owned()) {
-            object.name().to_owned()
-        } else {
-            format!("{}.{}", object.name(), object.namespace())
-        };
-        let build = Build {
-            name: name.into(),
-            object,
-            stack,
-            groups,
-        };
-        let Some(bound) = build.bound(context, hosts, &mut reported) else {
-            continue;
-        };
-        ports.insert(port, object);
-        build.emit(context, &bound, &mut reported);
     }
-    if context.store.listeners.is_empty() {
-        let none = ResourceId::new(getambassador::GROUP, "Listener", "", "*");
+    // What is served over QUIC is said on the same port of TCP.
+    builds.sort_by_key(|build| build.stack.transport == Transport::Tcp);
+    let mut quic = HashSet::new();
+    for build in &mut builds {
+        let port = build.object.spec.port;
+        build.http3 |= quic.contains(&port);
+        if build.emit(context, &mut reported) && build.stack.transport == Transport::Quic {
+            quic.insert(port);
+        }
+    }
+    let listened = |group: &&TcpGroup| {
+        let mut tcp = builds.iter().flat_map(|build| &build.tcp);
+        tcp.any(|served| (served.address, served.port) == (group.address, group.port))
+    };
+    let left: Vec<&TcpGroup> = tcp.iter().filter(|group| !listened(group)).collect();
+    of_tcp_mappings(context, &left, &idle, &mut names);
+    let serves_http = builds.iter().any(|build| build.stack.http);
+    if context.store.listeners.is_empty() || !serves_http && idle.is_empty() {
+        no_listener(context, groups);
+    } else if !reported.served.is_empty() {
+        binding::not_bound(context, groups, &reported.bound);
+    }
+}
+
+/// A name for Envoy's listener: the object's own, unless another came first.
+fn unique(names: &mut HashSet<String>, name: &str, namespace: &str) -> Arc<str> {
+    let mut unique = name.to_owned();
+    while !names.insert(unique.clone()) {
+        unique = format!("{unique}.{namespace}");
+    }
+    unique.into()
+}
+
+/// What a Listener serves; `None` when another has its port, which is said.
+fn read(
+    context: &mut Context<'_>,
+    object: &Object<ListenerSpec>,
+    earlier: &[Build<'_>],
+) -> Result<Option<Stack>, Mistake> {
+    let port = object.spec.port;
+    if port == 0 {
+        return Err(Mistake::new(
+            "spec.port",
+            "0 is not a port to listen on",
+            "write a port from 1 to 65535",
+        ));
+    }
+    let stack = Stack::read(context, object)?;
+    let same = |build: &&Build<'_>| {
+        build.object.spec.port == port && build.stack.transport == stack.transport
+    };
+    if let Some(first) = earlier.iter().find(same) {
+        let scheme = match stack.transport {
+            Transport::Tcp => "tcp",
+            Transport::Quic => "udp",
+        };
+        let message = format!(
+            "Duplicate listener {} on {scheme}://{}:{port}; keeping definition from {}/{}",
+            object.name(),
+            context.settings.bind_address,
+            first.object.namespace(),
+            first.object.name()
+        );
         context
             .report
-            .warning(
-                &Origin::new(Arc::new(none)),
-                Reason::NotBound,
-                "No active listeners at all; check your Listener and Host configuration",
-            )
-            .help("write a Listener with port, protocol, securityModel and hostBinding");
-    } else if !reported.served.is_empty() {
-        not_bound(context, groups, &reported.bound);
+            .error(&object.at("spec.port"), Reason::Conflict, message)
+            .help("give it another port, or remove one of them");
+        return Ok(None);
+    }
+    binding::check(context, object)?;
+    stack.without_effect(context, object);
+    Ok(Some(stack))
+}
+
+/// Listeners for TCPMappings whose port none has. A port whose Listener is not in effect stays
+/// closed: what it was to understand, such as the PROXY protocol, is not known.
+fn of_tcp_mappings(
+    context: &mut Context<'_>,
+    groups: &[&TcpGroup],
+    idle: &HashMap<u16, &Object<ListenerSpec>>,
+    names: &mut HashSet<String>,
+) {
+    let mut made: Vec<(Stack, Vec<&TcpGroup>)> = Vec::new();
+    for group in groups {
+        let waits = idle
+            .get(&group.port)
+            .filter(|_| group.address == context.settings.bind_address);
+        if let Some(object) = waits {
+            for member in &group.members {
+                context
+                    .report
+                    .error(
+                        &member.field("spec.port"),
+                        Reason::NotBound,
+                        format!(
+                            "port {} is that of Listener {}/{}, which is not in effect",
+                            group.port,
+                            object.namespace(),
+                            object.name()
+                        ),
+                    )
+                    .help("mend that Listener; or remove it, and the port is listened on as TCP");
+            }
+            continue;
+        }
+        let place = (group.address, group.port);
+        let same = |(_, groups): &&mut (Stack, Vec<&TcpGroup>)| {
+            (groups[0].address, groups[0].port) == place
+        };
+        match made.iter_mut().find(same) {
+            Some((_, groups)) => groups.push(group),
+            None => {
+                let stack = Stack::of_tcp_mapping(group.tls.is_some());
+                made.push((stack, vec![group]));
+            }
+        }
+    }
+    for (stack, groups) in made {
+        let first = groups[0];
+        let namespace = &first.origin().resource.namespace;
+        let name = format!("listener-{}-{}", first.address, first.port);
+        let name = unique(names, &name, namespace);
+        let tls = groups.iter().any(|group| group.tls.is_some());
+        let listener = Listener {
+            name: Arc::clone(&name),
+            origin: first.origin().clone(),
+            transport: Transport::Tcp,
+            address: first.address,
+            port: first.port,
+            listener_filters: stack.listener_filters(tls),
+            stat_prefix: stack.default_stats_prefix(first.port).into(),
+            per_connection_buffer_limit: context.module.buffer_limit,
+            filter_chains: groups.iter().map(|group| group.chain()).collect(),
+        };
+        context.gateway.listeners.insert(name, listener);
     }
 }
 
 /// What was said already, and what found a place.
 #[derive(Default)]
-struct Reported {
+pub(super) struct Reported {
     /// Hosts whose hostname another has.
-    duplicates: HashSet<(Origin, Domain)>,
+    pub(super) duplicates: HashSet<(Origin, Domain)>,
     /// Hosts that lost their TLS.
-    mismatched: HashSet<(Origin, Domain)>,
+    pub(super) without_tls: HashSet<(Origin, Domain)>,
+    /// Hosts that HTTP/3 cannot serve.
+    pub(super) without_http3: HashSet<(Origin, Domain)>,
     /// Groups that some Host takes, by index.
-    bound: HashSet<usize>,
+    pub(super) bound: HashSet<usize>,
     /// Hosts on some Listener.
-    served: HashSet<Arc<ResourceId>>,
+    pub(super) served: HashSet<Arc<ResourceId>>,
 }
 
-fn not_bound(context: &mut Context<'_>, groups: &[Group], bound: &HashSet<usize>) {
-    for (_, group) in groups
-        .iter()
-        .enumerate()
-        .filter(|(index, group)| !group.built_in && !bound.contains(index))
-    {
-        let (message, help) = match &group.association {
-            Association::Hostname(hostname) => (
-                format!("no Host takes it: none has a hostname that matches {hostname}"),
-                "write a Host for that name, or a hostname that a Host has; a Host with a \
-                 mappingSelector takes only Mappings with its labels",
-            ),
-            _ => (
-                "no Host takes it: it has no hostname, and no Host selects it by its labels"
-                    .to_owned(),
-                "write hostname: \"*\" to serve it under every Host",
-            ),
-        };
-        for member in &group.members {
-            context
-                .report
-                .warning(&member.origin, Reason::NotBound, message.clone())
-                .help(help);
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stack {
-    tls: bool,
-    proxy: bool,
-}
-
-/// The layers of an HTTP Listener over TCP; `None` for one that is left out, which is said.
-fn stack(context: &mut Context<'_>, object: &Object<ListenerSpec>) -> Option<Stack> {
-    use ProtocolLayer::{Http, Proxy, Tcp, Tls, Udp};
-    let spec = &object.spec;
-    if spec.port == 0 {
-        context
-            .report
-            .error(
-                &object.at("spec.port"),
-                Reason::InvalidValue,
-                "0 is not a port to listen on",
-            )
-            .help("write a port from 1 to 65535");
-        return None;
-    }
-    if spec.protocol.is_some() && spec.protocol_stack.is_some() {
-        context
-            .report
-            .warning(
-                &object.at("spec.protocol"),
-                Reason::Conflict,
-                "protocol and protocolStack may not both be specified; using protocolStack and \
-                 ignoring protocol",
-            )
-            .help("remove one of them");
-    }
-    let layers: Vec<ProtocolLayer> = match (&spec.protocol_stack, spec.protocol) {
-        (Some(stack), _) => stack.clone(),
-        (None, Some(protocol)) => match protocol {
-            Protocol::Http => vec![Http, Tcp],
-            Protocol::Https => vec![Tls, Http, Tcp],
-            Protocol::HttpProxy => vec![Proxy, Http, Tcp],
-            Protocol::HttpsProxy => vec![Tls, Proxy, Http, Tcp],
-            Protocol::Tcp => vec![Tcp],
-            Protocol::Tls => vec![Tls, Tcp],
-            Protocol::Udp => vec![Udp],
-        },
-        (None, None) => {
-            context
-                .report
-                .error(
-                    &object.at("spec.protocol"),
-                    Reason::MissingField,
-                    "one of protocol and protocolStack must be specified",
-                )
-                .help("write protocol: HTTP, HTTPS, HTTPPROXY or HTTPSPROXY");
-            return None;
-        }
-    };
-    let at = object.at(if spec.protocol_stack.is_some() {
-        "spec.protocolStack"
+fn no_listener(context: &mut Context<'_>, groups: &[Group]) {
+    let mapped = groups.iter().any(|group| !group.built_in);
+    let message = if context.gateway.listeners.is_empty() {
+        "No active listeners at all; check your Listener and Host configuration"
+    } else if mapped {
+        "no Listener serves HTTP: Hosts and Mappings are not in effect"
     } else {
-        "spec.protocol"
-    });
-    let mut refuse = |reason, message: String, help: &str| {
-        context.report.error(&at, reason, message).help(help);
-        None
+        return;
     };
-    match layers.last() {
-        Some(Tcp) => {}
-        Some(Udp) => {
-            return refuse(
-                Reason::NotSupported,
-                "nuncio does not serve UDP yet: the Listener is left out".to_owned(),
-                "write protocol: HTTPS",
-            );
-        }
-        _ => {
-            return refuse(
-                Reason::InvalidValue,
-                format!(
-                    "TCP or UDP should be the last protocol in the protocolStack. Unable to \
-                     determine socket protocol for listener {}",
-                    object.name()
-                ),
-                "write TCP as the last layer",
-            );
-        }
-    }
-    if !layers.contains(&Http) {
-        return refuse(
-            Reason::NotBound,
-            "No matching Hosts/TCPMappings found, disabling!".to_owned(),
-            "without HTTP a Listener serves TCPMappings, which nuncio does not honour yet",
-        );
-    }
-    Some(Stack {
-        tls: layers.contains(&Tls),
-        proxy: layers.contains(&Proxy),
-    })
-}
-
-/// A Host on a Listener.
-struct Bound<'h> {
-    host: &'h Host,
-    /// Indices of the groups that it takes, in order.
-    groups: Vec<usize>,
+    let none = ResourceId::new(getambassador::GROUP, "Listener", "", "*");
+    context
+        .report
+        .warning(&Origin::new(Arc::new(none)), Reason::NotBound, message)
+        .help("write a Listener with port, protocol, securityModel and hostBinding");
 }
 
 struct Build<'a> {
@@ -234,141 +238,44 @@ struct Build<'a> {
     object: &'a Object<ListenerSpec>,
     stack: Stack,
     groups: &'a [Group],
+    bound: Vec<Bound<'a>>,
+    /// TCPMappings of its port.
+    tcp: Vec<&'a TcpGroup>,
+    /// HTTP/3 is served on its port.
+    http3: bool,
 }
 
 impl Build<'_> {
-    /// The Hosts that the Listener serves; `None` when its binding cannot be read.
-    fn bound<'h>(
-        &self,
-        context: &mut Context<'_>,
-        hosts: &'h [Host],
-        reported: &mut Reported,
-    ) -> Option<Vec<Bound<'h>>> {
-        let mut refuse = |field: &str, reason, message: &str, help: &str| {
-            context
-                .report
-                .error(&self.object.at(field), reason, message)
-                .help(help);
-        };
-        let Some(binding) = &self.object.spec.host_binding else {
-            refuse(
-                "spec.hostBinding",
-                Reason::MissingField,
-                "hostBinding is required",
-                "write hostBinding: {namespace: {from: ALL}} to serve every Host",
-            );
-            return None;
-        };
-        let from = binding
-            .namespace
-            .as_ref()
-            .and_then(|namespace| namespace.from);
-        if from.is_none() && binding.selector.is_none() {
-            refuse(
-                "spec.hostBinding",
-                Reason::MissingField,
-                "hostBinding must have at least one of namespace or selector",
-                "write hostBinding: {namespace: {from: ALL}} to serve every Host",
-            );
-            return None;
-        }
-        if from == Some(NamespaceFrom::Selector) {
-            refuse(
-                "spec.hostBinding.namespace.from",
-                Reason::NotSupported,
-                "hostBinding.namespace.from=selector is not yet supported; SELF is used",
-                "write SELF or ALL",
-            );
-        }
-        if let Some((index, operator)) = binding.selector.as_ref().and_then(unknown_operator) {
-            refuse(
-                &format!("spec.hostBinding.selector.matchExpressions[{index}].operator"),
-                Reason::InvalidValue,
-                &format!("\"{operator}\" is not an operator"),
-                "write In, NotIn, Exists or DoesNotExist",
-            );
-            return None;
-        }
-        let all = from == Some(NamespaceFrom::All);
-        let mut taken: HashMap<&Domain, usize> = HashMap::new();
-        let mut bound: Vec<Bound<'h>> = Vec::new();
-        for host in hosts {
-            let near = all || host.namespace == self.object.namespace();
-            let selected = binding
-                .selector
-                .as_ref()
-                .is_none_or(|selector| selects(selector, &host.labels));
-            if !near || !selected {
-                continue;
-            }
-            // The first counts, for TLS and cleartext alike.
-            if let Some(at) = taken.get(&host.hostname) {
-                let first = bound[*at].host;
-                let same = host.made && first.same_tls(host, &context.gateway);
-                if !same && reported.duplicates.insert(host.key()) {
-                    let (whose, hostname) = (&first.origin.resource, &host.hostname);
-                    let (message, help) = if host.made && first.made {
-                        (
-                            format!("{whose} has another certificate for {hostname}, which counts"),
-                            "use the same certificate in both",
-                        )
-                    } else {
-                        (
-                            format!("{whose} has the hostname {hostname} too, and counts"),
-                            "give one of them another hostname, or merge them",
-                        )
-                    };
-                    context
-                        .report
-                        .error(&host.at("spec.hostname"), Reason::Conflict, message)
-                        .help(help);
-                }
-                if host.made && first.made {
-                    // A hostname may stand in the rules of several.
-                    let groups = self.groups_of(context, host);
-                    reported.bound.extend(&groups);
-                    let all = &mut bound[*at].groups;
-                    all.extend(groups);
-                    all.sort_unstable();
-                    all.dedup();
-                }
-                continue;
-            }
-            taken.insert(&host.hostname, bound.len());
-            reported.served.insert(Arc::clone(&host.origin.resource));
-            let groups = self.groups_of(context, host);
-            reported.bound.extend(&groups);
-            bound.push(Bound { host, groups });
-        }
-        Some(bound)
-    }
-
-    fn groups_of(&self, context: &Context<'_>, host: &Host) -> Vec<usize> {
-        let strict = context.settings.strict_label_selectors;
-        self.groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| group.built_in || takes(host, group, strict))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    fn emit(&self, context: &mut Context<'_>, bound: &[Bound<'_>], reported: &mut Reported) {
+    /// Whether anything is served.
+    fn emit(&self, context: &mut Context<'_>, reported: &mut Reported) -> bool {
         let spec = &self.object.spec;
-        let mut chains = Vec::new();
-        if self.stack.tls {
-            self.tls_chains(context, bound, reported, &mut chains);
-        }
         let rejects = |bound: &&Bound<'_>| {
             spec.security_model == SecurityModel::Insecure
                 && bound.host.insecure == InsecureAction::Reject
         };
-        if !bound.iter().all(|bound| rejects(&bound)) {
+        let cleartext = match self.stack.transport {
+            Transport::Tcp => self.bound.iter().find(|bound| !rejects(bound)),
+            Transport::Quic => None,
+        };
+        let mut chains = chain::of_tcp(context, &self.tcp, cleartext.map(|bound| bound.host));
+        if self.stack.tls {
+            chains.extend(
+                chain::of_tls_hosts(context, &self.bound, &self.tcp, reported)
+                    .into_iter()
+                    .map(|chain| FilterChain {
+                        name: format!("httpshost-{}", chain.host.name).into(),
+                        origin: chain.host.origin.clone(),
+                        tls: Some(chain.tls),
+                        proxy: self.connection_manager(context, Some(chain.authorities)),
+                    }),
+            );
+        }
+        if cleartext.is_some() {
             chains.push(FilterChain {
                 name: "httphost-shared".into(),
                 origin: self.object.origin(),
                 tls: None,
-                http: self.connection_manager(context, None),
+                proxy: self.connection_manager(context, None),
             });
         }
         if chains.is_empty() {
@@ -379,112 +286,104 @@ impl Build<'_> {
                     Reason::NotBound,
                     "No matching Hosts/TCPMappings found, disabling!",
                 )
-                .help("write a Host that hostBinding takes, and that does not reject all requests");
-            return;
+                .help(match (self.stack.transport, self.stack.http) {
+                    (Transport::Tcp, true) => {
+                        "write a Host that hostBinding takes, and that does not reject all requests"
+                    }
+                    (Transport::Tcp, false) => "write a TCPMapping with its port",
+                    (Transport::Quic, _) => "write a Host with tlsSecret that hostBinding takes",
+                });
+            return false;
         }
-        let table = RouteTable {
-            name: Arc::clone(&self.name),
-            virtual_hosts: self.virtual_hosts(bound),
-        };
-        let mut listener_filters = Vec::new();
-        // What a proxy says comes before anything of the client: the TLS inspector must see what
-        // is behind it.
-        if self.stack.proxy {
-            listener_filters.push(ListenerFilter::ProxyProtocol);
-        }
-        if self.stack.tls {
-            listener_filters.push(ListenerFilter::TlsInspector);
-        }
-        let default_prefix = if self.stack.tls {
-            "ingress_https"
-        } else {
-            "ingress_http"
-        };
+        self.say_what_is_secure(context, &chains);
+        let tls = chains.iter().any(|chain| chain.tls.is_some());
+        let http = chains.iter().any(|chain| chain.http().is_some());
+        let default_prefix = self.stack.default_stats_prefix(spec.port);
         let listener = Listener {
             name: Arc::clone(&self.name),
             origin: self.object.origin(),
+            transport: self.stack.transport,
             address: context.settings.bind_address,
             port: spec.port,
-            listener_filters,
+            listener_filters: self.stack.listener_filters(tls),
             stat_prefix: spec
                 .stats_prefix
                 .as_deref()
                 .filter(|prefix| !prefix.is_empty())
-                .unwrap_or(default_prefix)
+                .unwrap_or(&default_prefix)
                 .into(),
             per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: chains,
         };
         let gateway = &mut context.gateway;
-        gateway.route_tables.insert(Arc::clone(&self.name), table);
+        if http {
+            let table = RouteTable {
+                name: Arc::clone(&self.name),
+                virtual_hosts: self.virtual_hosts(),
+            };
+            gateway.route_tables.insert(Arc::clone(&self.name), table);
+        }
         gateway.listeners.insert(Arc::clone(&self.name), listener);
+        true
     }
 
-    /// One chain for each server name; Hosts with one certificate and one name share it.
-    fn tls_chains(
-        &self,
-        context: &mut Context<'_>,
-        bound: &[Bound<'_>],
-        reported: &mut Reported,
-        chains: &mut Vec<FilterChain>,
-    ) {
-        let mut by_name = BTreeMap::new();
-        for Bound { host, .. } in bound {
-            let Some(tls) = &host.tls else { continue };
-            let first = by_name
-                .entry(tls.server_name.clone())
-                .or_insert_with(|| (tls.clone(), *host, Vec::new()));
-            if alike(&first.0.termination, &tls.termination, &context.gateway) {
-                first.2.push(host.hostname.clone());
-            } else if reported.mismatched.insert(host.key()) {
-                let sni = tls.server_name.as_ref().map_or("*", |name| name.as_str());
-                context
-                    .report
-                    .error(
-                        &host.at("spec.tlsSecret"),
-                        Reason::Conflict,
-                        format!(
-                            "TLS Host {}: discarding because mismatching TLSContext between Hosts \
-                             matching on dns hostname={sni}; {} has another certificate for that \
-                             name",
-                            host.name, first.1.origin.resource
-                        ),
-                    )
-                    .help("use the same certificate and the same TLS settings in both");
-            }
+    /// SECURE and INSECURE do not look at the connection. Where that is not what a Host with TLS
+    /// says, it is worth knowing.
+    fn say_what_is_secure(&self, context: &mut Context<'_>, chains: &[FilterChain]) {
+        let has = |tls: bool| {
+            let mut http = chains.iter().filter(|chain| chain.http().is_some());
+            http.any(|chain| chain.tls.is_some() == tls)
+        };
+        if !has(true) {
+            return;
         }
-        for (tls, host, authorities) in by_name.into_values() {
-            chains.push(FilterChain {
-                name: format!("httpshost-{}", host.name).into(),
-                origin: host.origin.clone(),
-                tls: Some(tls),
-                http: self.connection_manager(context, Some(authorities)),
-            });
+        let mut with_tls = self.bound.iter().filter(|bound| bound.host.tls.is_some());
+        let (host, message) = match self.object.spec.security_model {
+            SecurityModel::Secure if has(false) => (
+                with_tls.find(|bound| bound.host.insecure != InsecureAction::Route),
+                "cleartext requests are taken for secure ones: requestPolicy.insecure has no effect",
+            ),
+            SecurityModel::Insecure => (
+                with_tls.find(|bound| bound.host.insecure == InsecureAction::Redirect),
+                "requests over TLS are taken for insecure ones: they are redirected to where they \
+                 are, for ever",
+            ),
+            _ => return,
+        };
+        if let Some(Bound { host, .. }) = host {
+            context
+                .report
+                .warning(
+                    &self.object.at("spec.securityModel"),
+                    Reason::Conflict,
+                    format!("{message} ({})", host.origin.resource),
+                )
+                .help("write securityModel: XFP, which asks how each request came");
         }
     }
 
-    fn connection_manager(
-        &self,
-        context: &Context<'_>,
-        authorities: Option<Vec<Domain>>,
-    ) -> HttpConnectionManager {
+    fn connection_manager(&self, context: &Context<'_>, authorities: Option<Vec<Domain>>) -> Proxy {
         let spec = &self.object.spec;
-        HttpConnectionManager {
+        Proxy::Http(HttpConnectionManager {
             route_table: Arc::clone(&self.name),
             authorities,
             xff_num_trusted_hops: spec.l7_depth.unwrap_or(0),
-            max_concurrent_streams: spec.http2_max_concurrent_streams.filter(|n| *n > 0),
+            max_concurrent_streams: spec
+                .http2_max_concurrent_streams
+                .filter(|n| *n > 0 && self.stack.transport == Transport::Tcp),
+            http3: self.http3,
             filters: context.module.filters.clone(),
             options: Arc::clone(&context.module.options),
-        }
+        })
     }
 
     /// Hosts with the same routes and the same say on cleartext are one virtual host.
-    fn virtual_hosts(&self, bound: &[Bound<'_>]) -> Vec<VirtualHost> {
+    fn virtual_hosts(&self) -> Vec<VirtualHost> {
         let mut classes: Vec<VirtualHost> = Vec::new();
         let mut index: HashMap<(&[usize], u8), usize> = HashMap::new();
+        let response_headers = self.response_headers();
         let mut variants = Variants::new(self.object.spec.security_model);
-        for Bound { host, groups } in bound {
+        for Bound { host, groups } in &self.bound {
             let class = (groups.as_slice(), host.insecure as u8);
             if let Some(at) = index.get(&class) {
                 classes[*at].domains.push(host.hostname.clone());
@@ -500,112 +399,22 @@ impl Build<'_> {
                 name: format!("{}-{}", self.name, host.hostname).into(),
                 domains: vec![host.hostname.clone()],
                 routes,
+                response_headers: response_headers.clone(),
             });
         }
         classes.retain(|host| !host.routes.is_empty());
         classes
     }
-}
 
-fn takes(host: &Host, group: &Group, strict: bool) -> bool {
-    if host.made
-        && group.made
-        && let Association::Hostname(hostname) = &group.association
-        && hostname != "*"
-        && globs_intersect(host.hostname.as_str(), hostname)
-    {
-        // A certificate serves every rule for its name, whichever resource has the rule.
-        return true;
-    }
-
-    let hostname = match &group.association {
-        Association::Hostname(hostname) => Some(globs_intersect(host.hostname.as_str(), hostname)),
-        Association::Every => Some(true),
-        Association::Labels => None,
-    };
-    match (&host.selector, hostname) {
-        (None, hostname) => hostname.unwrap_or(false),
-        (Some(selector), Some(hostname)) if strict => hostname && selects(selector, &group.labels),
-        (Some(selector), Some(hostname)) => hostname || selects_loosely(selector, &group.labels),
-        (Some(selector), None) if strict => selects(selector, &group.labels),
-        (Some(selector), None) => selects_loosely(selector, &group.labels),
-    }
-}
-
-/// A route as secure and insecure requests meet it. Each variant is made once.
-struct Variants {
-    model: SecurityModel,
-    made: HashMap<(*const Route, u8), Vec<Arc<Route>>>,
-}
-
-impl Variants {
-    fn new(model: SecurityModel) -> Self {
-        Self {
-            model,
-            made: HashMap::new(),
-        }
-    }
-
-    fn of(&mut self, route: &Arc<Route>, action: InsecureAction) -> Vec<Arc<Route>> {
-        let model = self.model;
-        self.made
-            .entry((Arc::as_ptr(route), action as u8))
-            .or_insert_with(|| variants(route, model, action))
-            .clone()
-    }
-}
-
-fn variants(route: &Arc<Route>, model: SecurityModel, action: InsecureAction) -> Vec<Arc<Route>> {
-    let acme = matches!(
-        &route.matches.path,
-        PathMatch::Prefix(path) | PathMatch::Exact(path) if path.as_str() == ACME_CHALLENGE
-    );
-    let action = if acme { InsecureAction::Route } else { action };
-    let insecure = |route: Arc<Route>| match action {
-        InsecureAction::Route => Some(route),
-        InsecureAction::Redirect => Some(Arc::new(to_https(&route))),
-        InsecureAction::Reject => None,
-    };
-    match model {
-        SecurityModel::Secure => vec![Arc::clone(route)],
-        SecurityModel::Insecure => insecure(Arc::clone(route)).into_iter().collect(),
-        SecurityModel::Xfp => {
-            let own = |header: &HeaderMatch| header.name == MatchHeaderName::forwarded_proto();
-            let names_it = route.matches.headers.iter().any(own);
-            if action == InsecureAction::Route && !names_it {
-                // Secure or not, the same is done.
-                return vec![Arc::clone(route)];
-            }
-            let mut secure = Route::clone(route);
-            secure.matches.headers.retain(|header| !own(header));
-            secure.matches.headers.push(HeaderMatch {
-                name: MatchHeaderName::forwarded_proto(),
-                value: StringMatch::Exact("https".into()),
+    fn response_headers(&self) -> HeaderEdits {
+        let mut edits = HeaderEdits::default();
+        if self.http3 && self.stack.transport == Transport::Tcp {
+            edits.add.push(HeaderAddition {
+                name: HeaderName::new("alt-svc").expect("invariant: the name is a token"),
+                value: FormatString::new(ALT_SVC).expect("invariant: it has no percent sign"),
+                append: true,
             });
-            let mut rest = Arc::clone(route);
-            if names_it && route.matches.headers.len() > 1 {
-                let mut without = Route::clone(route);
-                without.matches.headers.retain(|header| !own(header));
-                rest = Arc::new(without);
-            }
-            std::iter::once(Arc::new(secure))
-                .chain(insecure(rest))
-                .collect()
         }
-    }
-}
-
-fn to_https(route: &Route) -> Route {
-    Route {
-        action: Action::Redirect(Redirect {
-            scheme: Some(RedirectScheme::Https),
-            host: None,
-            port: None,
-            path: RedirectPath::Keep,
-            status: RedirectStatus::MovedPermanently,
-        }),
-        // A browser asks again where it is sent.
-        cors: None,
-        ..route.clone()
+        edits
     }
 }

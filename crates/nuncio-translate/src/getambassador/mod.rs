@@ -1,9 +1,10 @@
-//! Emissary's resources: Listener, Host, Mapping, TLSContext, Module.
+//! Emissary's resources: Listener, Host, Mapping, TCPMapping, TLSContext, Module.
 //!
 //! ```text
 //!  Mapping ──▶ mapping ──▶ group ──▶ (order) ──┐
 //!  (checked values)   (canaries, weights)      ├──▶ listener: which Host has which routes
-//!  Host, TLSContext ──▶ host ──────────────────┘       └──▶ Gateway
+//!  Host, TLSContext ──▶ host ──────────────────┤       └──▶ Gateway
+//!  TCPMapping ──▶ tcpmapping ──────────────────┘
 //! ```
 //!
 //! Hosts and Mappings that are made of Ingresses come in beside those that users write.
@@ -11,7 +12,9 @@
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
+mod binding;
 mod builtin;
+mod chain;
 mod cluster;
 mod diagnostics;
 mod envoy_admin;
@@ -29,8 +32,11 @@ mod order;
 mod policy;
 mod redirect;
 mod resolver;
+mod security;
 mod service;
 mod share;
+mod stack;
+mod tcpmapping;
 mod tls;
 mod unsupported;
 mod values;
@@ -109,7 +115,8 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         module::with_route_error_responses(&mut context, &origin);
     }
     let hosts = host::hosts(&mut context);
-    listener::listeners(&mut context, &hosts, &groups);
+    let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
+    listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
     let routes = groups.iter().map(diagnostics::route_info).collect();
     clusters.finish(&mut context);
     Translation {

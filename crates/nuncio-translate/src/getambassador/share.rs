@@ -1,11 +1,10 @@
-//! How the members of a group share its requests.
+//! Weights: how the members of a group share its requests or connections.
 
-use nuncio_model::Reason;
+use nuncio_model::{Origin, Reason};
 
 use super::Context;
-use super::mapping::Parsed;
 
-/// A member's part of a group's requests.
+/// A member's part of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     /// Index of the member.
@@ -15,37 +14,46 @@ pub(super) struct Share {
     pub(super) cumulative: u32,
 }
 
-/// Gives every member its share, and leaves out those whose weight does not fit.
-pub(super) fn shares(context: &mut Context<'_>, members: &mut Vec<Parsed<'_>>) -> Vec<Share> {
+/// Gives every member its share, and leaves out those whose weight does not fit. `weight_of` says
+/// the weight of a member, and where it stands.
+pub(super) fn shares<M>(
+    context: &mut Context<'_>,
+    members: &mut Vec<M>,
+    weight_of: impl Fn(&M) -> (Option<i64>, Origin),
+) -> Vec<Share> {
     // Emissary stops at the first weight that does not fit, so that all others get nothing. Here
     // that member alone is left out.
     let mut sum = 0i64;
-    members.retain(|parsed| {
-        let Some(weight) = parsed.weight else {
-            return true;
-        };
-        let at = parsed.object.at("spec.weight");
-        let name = parsed.object.name();
+    members.retain(|member| {
+        let (weight, at) = weight_of(member);
+        let Some(weight) = weight else { return true };
+        let (kind, name) = (&at.resource.kind, &at.resource.name);
         let message = if weight > 100 {
-            format!("Mapping {name} has invalid weight {weight}")
+            format!("{kind} {name} has invalid weight {weight}")
         } else if sum + weight > 100 {
             format!(
                 "Total weight of mappings exceeds 100: {name} wants {weight}, and {sum} are \
-                 taken by Mappings with the same criteria"
+                 taken by {kind}s with the same criteria"
             )
         } else {
             sum += weight;
             return true;
         };
+        let help =
+            format!("write shares in percent, together at most 100; this {kind} is left out");
         context
             .report
             .error(&at, Reason::InvalidValue, message)
-            .help("write shares in percent, together at most 100; this Mapping is left out");
+            .help(help);
         false
     });
     let weights: Vec<Option<u32>> = members
         .iter()
-        .map(|parsed| parsed.weight.and_then(|weight| u32::try_from(weight).ok()))
+        .map(|member| {
+            weight_of(member)
+                .0
+                .and_then(|weight| u32::try_from(weight).ok())
+        })
         .collect();
     normalise(&weights)
 }

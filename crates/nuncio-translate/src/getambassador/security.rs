@@ -1,0 +1,92 @@
+//! Secure and insecure requests: `securityModel` and `requestPolicy.insecure.action`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use nuncio_api::getambassador::{InsecureAction, SecurityModel};
+use nuncio_model::route::{
+    Action, HeaderMatch, PathMatch, Redirect, RedirectPath, RedirectScheme, RedirectStatus, Route,
+    StringMatch,
+};
+use nuncio_model::value::MatchHeaderName;
+
+/// Requests for it are routed whatever the Host says of cleartext ones.
+const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
+
+/// A route as secure and insecure requests meet it. Each variant is made once.
+pub(super) struct Variants {
+    model: SecurityModel,
+    made: HashMap<(*const Route, u8), Vec<Arc<Route>>>,
+}
+
+impl Variants {
+    pub(super) fn new(model: SecurityModel) -> Self {
+        Self {
+            model,
+            made: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of(&mut self, route: &Arc<Route>, action: InsecureAction) -> Vec<Arc<Route>> {
+        let model = self.model;
+        self.made
+            .entry((Arc::as_ptr(route), action as u8))
+            .or_insert_with(|| variants(route, model, action))
+            .clone()
+    }
+}
+
+fn variants(route: &Arc<Route>, model: SecurityModel, action: InsecureAction) -> Vec<Arc<Route>> {
+    let acme = matches!(
+        &route.matches.path,
+        PathMatch::Prefix(path) | PathMatch::Exact(path) if path.as_str() == ACME_CHALLENGE
+    );
+    let action = if acme { InsecureAction::Route } else { action };
+    let insecure = |route: Arc<Route>| match action {
+        InsecureAction::Route => Some(route),
+        InsecureAction::Redirect => Some(Arc::new(to_https(&route))),
+        InsecureAction::Reject => None,
+    };
+    match model {
+        SecurityModel::Secure => vec![Arc::clone(route)],
+        SecurityModel::Insecure => insecure(Arc::clone(route)).into_iter().collect(),
+        SecurityModel::Xfp => {
+            let own = |header: &HeaderMatch| header.name == MatchHeaderName::forwarded_proto();
+            let names_it = route.matches.headers.iter().any(own);
+            if action == InsecureAction::Route && !names_it {
+                // Secure or not, the same is done.
+                return vec![Arc::clone(route)];
+            }
+            let mut secure = Route::clone(route);
+            secure.matches.headers.retain(|header| !own(header));
+            secure.matches.headers.push(HeaderMatch {
+                name: MatchHeaderName::forwarded_proto(),
+                value: StringMatch::Exact("https".into()),
+            });
+            let mut rest = Arc::clone(route);
+            if names_it && route.matches.headers.len() > 1 {
+                let mut without = Route::clone(route);
+                without.matches.headers.retain(|header| !own(header));
+                rest = Arc::new(without);
+            }
+            std::iter::once(Arc::new(secure))
+                .chain(insecure(rest))
+                .collect()
+        }
+    }
+}
+
+fn to_https(route: &Route) -> Route {
+    Route {
+        action: Action::Redirect(Redirect {
+            scheme: Some(RedirectScheme::Https),
+            host: None,
+            port: None,
+            path: RedirectPath::Keep,
+            status: RedirectStatus::MovedPermanently,
+        }),
+        // A browser asks again where it is sent.
+        cors: None,
+        ..route.clone()
+    }
+}
