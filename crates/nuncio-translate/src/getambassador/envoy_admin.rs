@@ -52,6 +52,16 @@ pub(super) fn no_shadow() -> Mistake {
     )
 }
 
+/// Of a connection that is passed on as it is nobody sees what is asked.
+pub(super) fn no_bytes() -> Mistake {
+    Mistake::because(
+        "spec.service",
+        Reason::Conflict,
+        "Envoy's admin interface is only read, by requests",
+        "write a Mapping, or name an upstream of your own",
+    )
+}
+
 /// In place of a route to the admin interface: one that takes GET and HEAD there, and one that
 /// answers the rest of what it matches.
 pub(super) fn read_only(route: &Arc<Route>) -> [Arc<Route>; 2] {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::Context;
 use super::association::globs_intersect;
 use super::cluster::{ClusterSpec, Clusters};
+use super::envoy_admin;
 use super::host::Host;
-
 use super::mistake::Mistake;
 use super::tls::TlsSettings;
 use super::values::milliseconds;
@@ -158,11 +158,15 @@ fn parse<'a>(
         port,
         takes,
     };
+    let cluster = ClusterSpec::of_mapping(context, &upstream(object))?;
+    if cluster.is_envoy_admin() {
+        return Err(envoy_admin::no_bytes());
+    }
     Ok(Parsed {
         object,
         place,
         idle_timeout: idle_timeout(spec)?,
-        cluster: ClusterSpec::of_mapping(context, &upstream(object))?,
+        cluster,
     })
 }
 
