@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// By domain. Each group is counted on its own.
 pub type Labels = BTreeMap<String, Vec<LabelGroup>>;
 
-/// A group of labels; its name is for people.
+/// A group of labels, which count together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(
     try_from = "BTreeMap<String, Vec<LabelSpecifier>>",
@@ -16,7 +16,11 @@ pub type Labels = BTreeMap<String, Vec<LabelGroup>>;
 )]
 #[schemars(with = "BTreeMap<String, Vec<LabelSpecifier>>")]
 pub struct LabelGroup {
+    /// For people.
     pub name: String,
+    /// Its labels, in the order in which they are sent.
+    ///
+    /// Envoy: `RateLimit.actions`.
     pub specifiers: Vec<LabelSpecifier>,
 }
 
@@ -35,8 +39,15 @@ pub enum LabelSpecifier {
 /// The value of a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestHeadersLabel {
+    /// Name of the label.
+    ///
+    /// Envoy: `RequestHeaders.descriptor_key`.
     pub key: String,
+    /// Name of the header.
+    ///
+    /// Envoy: `RequestHeaders.header_name`.
     pub header_name: String,
+    /// Without the header its group does not count, whatever this says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub omit_if_not_present: Option<bool>,
 }
@@ -44,10 +55,16 @@ pub struct RequestHeadersLabel {
 /// A value that is always the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GenericKeyLabel {
-    /// `generic_key` when absent.
+    /// Name of the label; `generic_key` when absent.
+    ///
+    /// Envoy: `GenericKey.descriptor_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The value.
+    ///
+    /// Envoy: `GenericKey.descriptor_value`.
     pub value: String,
+    /// Whether it was a mere text in v2.
     #[serde(rename = "v2Shorthand", skip_serializing_if = "Option::is_none")]
     pub v2_shorthand: Option<bool>,
 }
@@ -56,14 +73,29 @@ pub struct GenericKeyLabel {
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct SpecifierFields {
+    /// Name of the gateway.
+    ///
+    /// Envoy: `RateLimit.Action.source_cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_cluster: Option<SourceClusterFields>,
+    /// Name of the cluster that the request goes to.
+    ///
+    /// Envoy: `RateLimit.Action.destination_cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination_cluster: Option<DestinationClusterFields>,
+    /// Address of the client.
+    ///
+    /// Envoy: `RateLimit.Action.remote_address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     remote_address: Option<RemoteAddressFields>,
+    /// The value of a header.
+    ///
+    /// Envoy: `RateLimit.Action.request_headers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_headers: Option<RequestHeadersLabel>,
+    /// A value that is always the same.
+    ///
+    /// Envoy: `RateLimit.Action.generic_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     generic_key: Option<GenericKeyLabel>,
 }
@@ -73,6 +105,7 @@ macro_rules! fields_with_key {
     ($fields:ident, $key:ident, $variant:ident) => {
         #[derive(Serialize, Deserialize, JsonSchema)]
         struct $fields {
+            /// The name of the field that it stands in.
             key: $key,
         }
 

@@ -112,8 +112,9 @@ pub enum ProtocolVersion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct V2ExplicitTls {
-    /// `null`, `string`, `bool:true`, `bool:false`; absent if `tls` was.
+    /// `null`, `string`, `bool:true` or `bool:false`; absent if `tls` was.
     pub tls: Option<String>,
+    /// The scheme that the service had.
     #[serde(rename = "serviceScheme")]
     pub service_scheme: Option<String>,
 }

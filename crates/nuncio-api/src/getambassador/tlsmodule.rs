@@ -5,12 +5,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsModuleCertificate {
-    /// `true` when absent.
+    /// Whether it counts; `true` when absent.
     pub enabled: Option<bool>,
+    /// Name of a Secret; `ambassador-certs` when neither it nor files are named.
     pub secret: Option<String>,
+    /// As in a TLSContext.
     pub cert_chain_file: Option<String>,
+    /// As in a TLSContext.
     pub private_key_file: Option<String>,
+    /// As in a TLSContext.
     pub alpn_protocols: Option<String>,
+    /// As in a TLSContext: it has no effect.
     pub redirect_cleartext_from: Option<i64>,
 }
 
@@ -18,9 +23,13 @@ pub struct TlsModuleCertificate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsModuleClient {
-    /// `true` when absent.
+    /// Whether it counts; `true` when absent.
     pub enabled: Option<bool>,
+    /// Name of the Secret of the authority; `ambassador-cacert` when neither it nor a file is
+    /// named.
     pub secret: Option<String>,
+    /// As in a TLSContext.
     pub cacert_chain_file: Option<String>,
+    /// As in a TLSContext.
     pub cert_required: Option<bool>,
 }
