@@ -63,8 +63,8 @@ impl Engine {
     }
 
     /// Whether files that resources name are others now.
-    pub fn files_changed(&self) -> bool {
-        self.files.changed()
+    pub fn files_changed(&mut self) -> bool {
+        self.files.have_changed()
     }
 
     /// Reads those files again and publishes what comes of it.

@@ -22,7 +22,12 @@ pub(crate) fn read_file(path: &str) -> Result<String, String> {
 /// What the files looked like when they were read. They may lie anywhere, on file systems that
 /// report no changes and behind links that are swapped, so they are looked at instead of watched.
 #[derive(Debug, Default)]
-pub(crate) struct NamedFiles(BTreeMap<Arc<str>, Option<Fingerprint>>);
+pub(crate) struct NamedFiles {
+    read: Looks,
+    last: Looks,
+}
+
+type Looks = BTreeMap<Arc<str>, Option<Fingerprint>>;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Fingerprint {
@@ -33,13 +38,27 @@ struct Fingerprint {
 
 impl NamedFiles {
     pub(crate) fn of(paths: &BTreeSet<Arc<str>>) -> Self {
-        let looked_at = |path: &Arc<str>| (Arc::clone(path), fingerprint(path));
-        Self(paths.iter().map(looked_at).collect())
+        Self {
+            read: look(paths),
+            last: Looks::default(),
+        }
     }
 
-    pub(crate) fn changed(&self) -> bool {
-        self.0.iter().any(|(path, then)| fingerprint(path) != *then)
+    /// Whether they are others now, and stay so: between a certificate and its key somebody may be
+    /// writing.
+    pub(crate) fn have_changed(&mut self) -> bool {
+        let now = look(self.read.keys());
+        let settled = now == self.last;
+        self.last = now;
+        settled && self.last != self.read
     }
+}
+
+fn look<'a>(paths: impl IntoIterator<Item = &'a Arc<str>>) -> Looks {
+    paths
+        .into_iter()
+        .map(|path| (Arc::clone(path), fingerprint(path)))
+        .collect()
 }
 
 fn fingerprint(path: &str) -> Option<Fingerprint> {
