@@ -1,5 +1,6 @@
 //! Files that resources name: certificates, pages for errors.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +24,7 @@ pub(crate) fn read_file(path: &str) -> Result<String, String> {
 /// report no changes and behind links that are swapped, so they are looked at instead of watched.
 #[derive(Debug, Default)]
 pub(crate) struct NamedFiles {
-    read: Looks,
+    read: RefCell<Looks>,
     last: Looks,
 }
 
@@ -37,20 +38,26 @@ struct Fingerprint {
 }
 
 impl NamedFiles {
-    pub(crate) fn of(paths: &BTreeSet<Arc<str>>) -> Self {
-        Self {
-            read: look(paths),
-            last: Looks::default(),
-        }
+    pub(crate) fn read(&self, path: &str) -> Result<String, String> {
+        // Before the content: what is written meanwhile is then another look.
+        let look = fingerprint(path);
+        self.read.borrow_mut().insert(path.into(), look);
+        read_file(path)
+    }
+
+    /// Forgets the files that nothing names any more.
+    pub(crate) fn keep(&mut self, named: &BTreeSet<Arc<str>>) {
+        self.read.get_mut().retain(|path, _| named.contains(path));
     }
 
     /// Whether they are others now, and stay so: between a certificate and its key somebody may be
     /// writing.
     pub(crate) fn have_changed(&mut self) -> bool {
-        let now = look(self.read.keys());
+        let read = self.read.get_mut();
+        let now = look(read.keys());
         let settled = now == self.last;
         self.last = now;
-        settled && self.last != self.read
+        settled && self.last != *read
     }
 }
 
