@@ -2,8 +2,8 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
-    date_time_ymd,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 
 /// A certificate and its key.
@@ -57,12 +57,19 @@ impl Authority {
         &self.pair
     }
 
-    /// Makes a certificate with a serial number.
+    /// Makes a certificate with a serial number, for names and URIs.
     pub fn issue(&self, serial: u64, names: &[&str]) -> Pair {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        const NAMES: &str = "invariant: the names are those of a certificate";
+        let (uris, names): (Vec<String>, Vec<String>) = names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .partition(|name| name.contains("://"));
         let key = KeyPair::generate().expect("invariant: ring makes keys");
-        let mut params =
-            CertificateParams::new(names).expect("invariant: the names are those of a certificate");
+        let mut params = CertificateParams::new(names).expect(NAMES);
+        for uri in uris {
+            let uri = SanType::URI(uri.try_into().expect(NAMES));
+            params.subject_alt_names.push(uri);
+        }
         params.serial_number = Some(SerialNumber::from(serial));
         let certificate = params
             .signed_by(&key, &self.issuer)

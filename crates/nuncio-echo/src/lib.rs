@@ -4,14 +4,14 @@
 //! that reached it, so that a person or a test sees what a gateway did. One port takes HTTP/1.1 and
 //! HTTP/2 (with prior knowledge, or by ALPN), WebSocket on any path (every message comes back) and
 //! gRPC on any path (the message comes back; below `/Stream` three times; `grpc.health.v1` says
-//! SERVING).
+//! SERVING of the whole and of the service with the upstream's name, and knows no other).
 //!
 //! A request can ask for more, by header or by query parameter of the same name:
 //!
 //! | name | what it does |
 //! | --- | --- |
 //! | `x-echo-status` | answers with this status; of a list `503,503,200` each once, counted by `x-echo-key` |
-//! | `x-echo-delay` | answers after so many milliseconds |
+//! | `x-echo-delay` | answers after so many milliseconds; of a list each once too |
 //! | `x-echo-header` | adds `name=value` to the response |
 //! | `x-echo-size` | answers with so many bytes instead |
 //! | `x-echo-grpc-status` | ends gRPC with this status |

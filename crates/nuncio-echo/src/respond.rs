@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +56,13 @@ pub(crate) async fn respond(
     let seen = seen(&request);
     let count = upstream.seen.push(seen.clone());
     let wishes = Wishes::of(&request);
-    if let Some(delay) = wishes.get("x-echo-delay").and_then(|ms| ms.parse().ok()) {
+    if let Some(delay) = wishes.next(&upstream, "x-echo-delay") {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
     let mut response = if is_websocket(&request) {
         websocket(request)
     } else if is_grpc(&request) {
-        grpc(request, &wishes).await
+        grpc(&upstream, request, &wishes).await
     } else {
         say(&upstream, &peer, request, &seen, count, &wishes).await
     };
@@ -87,9 +88,8 @@ async fn say(
     wishes: &Wishes,
 ) -> Response<Body> {
     let status = wishes
-        .get("x-echo-status")
-        .and_then(|list| status(upstream, list, wishes.get("x-echo-key").unwrap_or_default()))
-        .unwrap_or(upstream.status);
+        .next(upstream, "x-echo-status")
+        .unwrap_or_else(|| upstream.status(count));
     let version = match request.version() {
         Version::HTTP_2 => "HTTP/2",
         Version::HTTP_10 => "HTTP/1.0",
@@ -126,19 +126,6 @@ async fn say(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The next of a list of statuses, the last one for ever.
-fn status(upstream: &Upstream, list: &str, key: &str) -> Option<StatusCode> {
-    let statuses: Vec<&str> = list.split(',').map(str::trim).collect();
-    let mut given = upstream
-        .statuses
-        .lock()
-        .expect("invariant: nothing panics while it holds the statuses");
-    let nth = given.entry(key.to_owned()).or_default();
-    let status = statuses.get(*nth).or(statuses.last())?;
-    *nth += 1;
-    status.parse().ok()
 }
 
 fn is_websocket(request: &Request<Incoming>) -> bool {
@@ -185,15 +172,19 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 }
 
 /// gRPC without messages of its own: frames come back as they are.
-async fn grpc(request: Request<Incoming>, wishes: &Wishes) -> Response<Body> {
+async fn grpc(upstream: &Upstream, request: Request<Incoming>, wishes: &Wishes) -> Response<Body> {
+    const HEALTH: &str = "/grpc.health.v1.Health/Check";
+    const NOT_FOUND: HeaderValue = HeaderValue::from_static("5");
     let path = request.uri().path().to_owned();
     let frames = match request.into_body().collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),
     };
+    let known = path != HEALTH || is_whole_or(&upstream.name, &frames);
     let answer = match path.as_str() {
+        HEALTH if !known => Vec::new(),
         // HealthCheckResponse { status: SERVING }, not compressed.
-        "/grpc.health.v1.Health/Check" => vec![0, 0, 0, 0, 2, 0x08, 0x01],
+        HEALTH => vec![0, 0, 0, 0, 2, 0x08, 0x01],
         path if path.ends_with("/Stream") => frames.repeat(3),
         _ => frames.to_vec(),
     };
@@ -202,13 +193,23 @@ async fn grpc(request: Request<Incoming>, wishes: &Wishes) -> Response<Body> {
         .get("x-echo-grpc-status")
         .and_then(|status| HeaderValue::from_str(status).ok())
         .unwrap_or(HeaderValue::from_static("0"));
-    trailers.insert("grpc-status", status);
+    trailers.insert("grpc-status", if known { status } else { NOT_FOUND });
     let body = Full::new(Bytes::from(answer)).with_trailers(async { Some(Ok(trailers)) });
     let mut response = Response::new(body.boxed_unsync());
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// Whether a framed `HealthCheckRequest` asks for the whole, or for the service with this name.
+fn is_whole_or(name: &str, frame: &[u8]) -> bool {
+    // Field 1 is the service: a tag, a length, the name.
+    match frame.get(5..) {
+        None | Some([]) => true,
+        Some([0x0a, _, service @ ..]) => service == name.as_bytes(),
+        Some(_) => false,
+    }
 }
 
 fn full(bytes: Vec<u8>) -> Body {
@@ -259,6 +260,14 @@ impl Wishes {
             .filter(|(name, _)| name.starts_with("x-echo-"))
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self(headers.chain(query).collect())
+    }
+
+    /// The next of a list of values, the last one for ever.
+    fn next<T: FromStr>(&self, upstream: &Upstream, name: &str) -> Option<T> {
+        let values: Vec<&str> = self.get(name)?.split(',').map(str::trim).collect();
+        let key = self.get("x-echo-key").unwrap_or_default();
+        let nth = upstream.nth(format!("{name}:{key}"));
+        values.get(nth).or(values.last())?.parse().ok()
     }
 
     fn get(&self, name: &str) -> Option<&str> {

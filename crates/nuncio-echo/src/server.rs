@@ -25,8 +25,9 @@ use crate::tls;
 pub struct Echo {
     name: String,
     tls: Option<(String, String)>,
-    status: Option<StatusCode>,
+    statuses: Vec<StatusCode>,
     raw: bool,
+    silent: bool,
 }
 
 impl Echo {
@@ -34,8 +35,9 @@ impl Echo {
         Self {
             name: name.into(),
             tls: None,
-            status: None,
+            statuses: Vec::new(),
             raw: false,
+            silent: false,
         }
     }
 
@@ -46,10 +48,18 @@ impl Echo {
         self
     }
 
-    /// Answers everything with this status, unless the request asks for another.
+    /// Answers one request with each of these statuses and all others with the last, unless the
+    /// request asks for another.
     #[must_use]
-    pub fn status(mut self, status: StatusCode) -> Self {
-        self.status = Some(status);
+    pub fn statuses(mut self, statuses: Vec<StatusCode>) -> Self {
+        self.statuses = statuses;
+        self
+    }
+
+    /// Lets connections come and says nothing on them.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
         self
     }
 
@@ -72,14 +82,17 @@ impl Echo {
         let running = Running {
             address: listener.local_addr()?,
             seen: SeenLog::default(),
+            closed: Arc::new(watch::Sender::new(0)),
             stop: watch::Sender::new(false),
         };
         let upstream = Arc::new(Upstream {
             name: self.name,
             seen: running.seen.clone(),
-            status: self.status.unwrap_or(StatusCode::OK),
-            statuses: Mutex::default(),
+            closed: Arc::clone(&running.closed),
+            statuses: self.statuses,
+            given: Mutex::default(),
             raw: self.raw,
+            silent: self.silent,
         });
         let stop = running.stop.subscribe();
         tokio::spawn(accept(listener, acceptor, upstream, stop));
@@ -92,6 +105,7 @@ impl Echo {
 pub struct Running {
     address: SocketAddr,
     seen: SeenLog,
+    closed: Arc<watch::Sender<usize>>,
     stop: watch::Sender<bool>,
 }
 
@@ -109,16 +123,46 @@ impl Running {
     pub async fn wait_for(&self, is_meant: impl Fn(&Seen) -> bool) -> Seen {
         self.seen.wait_for(is_meant).await
     }
+
+    /// Waits until so many connections have ended.
+    pub async fn wait_for_closed(&self, connections: usize) {
+        let mut closed = self.closed.subscribe();
+        closed
+            .wait_for(|closed| *closed >= connections)
+            .await
+            .expect("invariant: the sender is held here");
+    }
 }
 
 /// What all connections of an upstream share.
 pub(crate) struct Upstream {
     pub(crate) name: String,
     pub(crate) seen: SeenLog,
-    pub(crate) status: StatusCode,
+    closed: Arc<watch::Sender<usize>>,
+    statuses: Vec<StatusCode>,
+    /// How many values of a list each key has had.
+    given: Mutex<HashMap<String, usize>>,
     raw: bool,
-    /// How many answers of a list of statuses each key has had.
-    pub(crate) statuses: Mutex<HashMap<String, usize>>,
+    silent: bool,
+}
+
+impl Upstream {
+    /// What the nth request is answered with, from 1.
+    pub(crate) fn status(&self, nth: usize) -> StatusCode {
+        let status = self.statuses.get(nth - 1).or(self.statuses.last());
+        status.copied().unwrap_or(StatusCode::OK)
+    }
+
+    /// How often this was asked for a key before.
+    pub(crate) fn nth(&self, key: String) -> usize {
+        let mut given = self
+            .given
+            .lock()
+            .expect("invariant: nothing panics while it holds the counts");
+        let count = given.entry(key).or_default();
+        *count += 1;
+        *count - 1
+    }
 }
 
 async fn accept(
@@ -140,12 +184,24 @@ async fn accept(
         let connection = connections.fetch_add(1, Ordering::Relaxed);
         let (upstream, acceptor, stop) = (Arc::clone(&upstream), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
+            let closed = Arc::clone(&upstream.closed);
             match acceptor {
+                _ if upstream.silent => silent(stream, stop).await,
                 None if upstream.raw => raw(stream, &upstream).await,
                 None => serve(stream, Peer::cleartext(connection), upstream, stop).await,
                 Some(acceptor) => serve_tls(stream, connection, &acceptor, upstream, stop).await,
             }
+            closed.send_modify(|closed| *closed += 1);
         });
+    }
+}
+
+/// Holds a connection until the other side gives up.
+async fn silent(mut stream: TcpStream, mut stop: watch::Receiver<bool>) {
+    let mut sink = tokio::io::sink();
+    tokio::select! {
+        _ = tokio::io::copy(&mut stream, &mut sink) => {}
+        _ = stop.changed() => {}
     }
 }
 

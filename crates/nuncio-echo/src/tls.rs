@@ -8,7 +8,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::version::TLS12;
+use rustls::{
+    ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, ServerConfig, SignatureScheme,
+};
 
 use crate::certs::Pair;
 
@@ -40,10 +43,19 @@ fn read_pair(
 }
 
 /// What a test client does: it takes every certificate, and the test looks at which it got.
-pub(crate) fn client_config(alpn: &[&str], own: Option<&Pair>) -> io::Result<Arc<ClientConfig>> {
+pub(crate) fn client_config(
+    alpn: &[&str],
+    own: Option<&Pair>,
+    tls12: bool,
+) -> io::Result<Arc<ClientConfig>> {
     let provider = Arc::new(default_provider());
+    let versions = if tls12 {
+        &[&TLS12][..]
+    } else {
+        DEFAULT_VERSIONS
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("invariant: ring has the default protocol versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(TakeEvery(provider)));

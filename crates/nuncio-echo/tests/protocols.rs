@@ -102,6 +102,11 @@ async fn grpc_messages_come_back_with_a_status() {
         .await
         .unwrap();
     assert_eq!(&health.messages[0][..], [0x08, 0x01]);
+    let unknown = client
+        .grpc("a", "/grpc.health.v1.Health/Check", b"\x0a\x05other")
+        .await
+        .unwrap();
+    assert_eq!(unknown.grpc_status.as_deref(), Some("5"));
     let failed = client
         .grpc("a", "/echo.Echo/Unary?x-echo-grpc-status=7", b"")
         .await

@@ -45,6 +45,8 @@ pub(crate) fn health_check(check: &HealthCheck) -> core::HealthCheck {
     core::HealthCheck {
         timeout: duration(check.timeout),
         interval: duration(check.interval),
+        // Envoy begins with once a minute, until requests come.
+        no_traffic_interval: duration(check.interval),
         healthy_threshold: uint32(check.healthy_threshold),
         unhealthy_threshold: uint32(check.unhealthy_threshold),
         health_checker: Some(checker),

@@ -499,7 +499,9 @@ pub struct HealthCheck {
     pub timeout: Option<String>,
     /// Time between checks, `5s` when absent.
     ///
-    /// Envoy: `HealthCheck.interval`.
+    /// Envoy: `HealthCheck.interval`, `no_traffic_interval`.
+    ///
+    /// Emissary: a minute until the first request.
     pub interval: Option<String>,
     /// Checks that must succeed, 1 when absent.
     ///

@@ -13,8 +13,8 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ModuleConfig {
-    /// Which nuncio takes it, by `AMBASSADOR_ID`; `default` when absent.
-    pub ambassador_id: Option<StringOrList>,
+    /// Nothing, as in Emissary: it stands beside `config`.
+    pub ambassador_id: Option<Value>,
 
     // Defaults of Mappings.
     /// Default of Mappings.

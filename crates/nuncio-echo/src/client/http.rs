@@ -140,6 +140,17 @@ impl Client {
         self.send(host, request).await
     }
 
+    /// The same connection once more, for requests at once; of HTTP/2 only.
+    pub fn shared(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else {
+            return None;
+        };
+        Some(Self {
+            sender: Sender::Http2(sender.clone()),
+            session: self.session.clone(),
+        })
+    }
+
     pub fn is_open(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),

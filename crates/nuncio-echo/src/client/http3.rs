@@ -29,7 +29,7 @@ impl Http3 {
         let Some(name) = &target.tls else {
             return Err(invalid("HTTP/3 is always encrypted"));
         };
-        let tls = crate::tls::client_config(&["h3"], target.certificate.as_ref())?;
+        let tls = crate::tls::client_config(&["h3"], target.certificate.as_ref(), false)?;
         let mut config = ClientConfig::new(Arc::new(
             QuicClientConfig::try_from(tls).map_err(io::Error::other)?,
         ));

@@ -32,6 +32,8 @@ pub struct Target {
     pub proxied_for: Option<IpAddr>,
     /// The certificate to show.
     pub certificate: Option<Pair>,
+    /// Whether TLS 1.2 is the newest that it speaks.
+    pub tls12: bool,
 }
 
 impl Target {
@@ -41,6 +43,7 @@ impl Target {
             tls: None,
             proxied_for: None,
             certificate: None,
+            tls12: false,
         }
     }
 
@@ -50,6 +53,7 @@ impl Target {
             tls: Some(server_name.into()),
             proxied_for: None,
             certificate: None,
+            tls12: false,
         }
     }
 
@@ -91,8 +95,8 @@ impl Target {
         };
         let name = ServerName::try_from(name.clone())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let connector =
-            TlsConnector::from(crate::tls::client_config(alpn, self.certificate.as_ref())?);
+        let config = crate::tls::client_config(alpn, self.certificate.as_ref(), self.tls12)?;
+        let connector = TlsConnector::from(config);
         let stream = connector.connect(name, stream).await?;
         let tls = stream.get_ref().1;
         let session = Session {
@@ -131,6 +135,7 @@ struct Connection {
 }
 
 /// What came of a TLS handshake.
+#[derive(Clone)]
 struct Session {
     /// What the server showed, in DER.
     certificate: Option<Arc<[u8]>>,

@@ -383,7 +383,12 @@ fn discovery(
     port: u16,
 ) -> (Discovery, Option<EndpointSet>) {
     let at = object.at("spec.service");
-    match resolve(context.store, object.namespace(), through, host, port) {
+    let namespace = if context.module.defaults.own_namespace {
+        context.settings.namespace.as_str()
+    } else {
+        object.namespace()
+    };
+    match resolve(context.store, namespace, through, host, port) {
         Resolved::Address(address) => (Discovery::Static(vec![Endpoint { address, port }]), None),
         Resolved::Service {
             id,
@@ -417,9 +422,8 @@ fn discovery(
                         &at,
                         Reason::RefNotFound,
                         format!(
-                            "there is no Service {host} in namespace {}; the name is looked up \
-                             by DNS",
-                            object.namespace()
+                            "there is no Service {host} in namespace {namespace}; the name is \
+                             looked up by DNS"
                         ),
                     )
                     .help("add the Service, or write a full name or an address");

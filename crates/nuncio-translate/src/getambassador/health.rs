@@ -16,6 +16,8 @@ use super::values::{duration, unsigned};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
+/// Envoy's own default of `base_ejection_time`.
+const EJECTION_TIME: Duration = Duration::from_secs(30);
 
 /// One health check, which stands at `field`.
 pub(super) fn health_check(field: &str, spec: &HealthCheckSpec) -> Result<HealthCheck, Mistake> {
@@ -155,6 +157,15 @@ pub(super) fn outlier_detection(
             "write a number from 0 to 100",
         ));
     }
+    let base_ejection_time = time("base_ejection_time", &settings.base_ejection_time)?;
+    let max_ejection_time = time("max_ejection_time", &settings.max_ejection_time)?;
+    if max_ejection_time.is_some_and(|max| max < base_ejection_time.unwrap_or(EJECTION_TIME)) {
+        return Err(Mistake::new(
+            format!("{field}.max_ejection_time"),
+            "an endpoint is left out for at least base_ejection_time, which is 30s when absent",
+            "write a longer time, or a shorter base_ejection_time",
+        ));
+    }
     Ok(OutlierDetection {
         consecutive_5xx: number("consecutive_5xx", settings.consecutive_5xx)?,
         consecutive_gateway_failure: number(
@@ -166,8 +177,8 @@ pub(super) fn outlier_detection(
             settings.consecutive_local_origin_failure,
         )?,
         interval: time("interval", &settings.interval)?,
-        base_ejection_time: time("base_ejection_time", &settings.base_ejection_time)?,
-        max_ejection_time: time("max_ejection_time", &settings.max_ejection_time)?,
+        base_ejection_time,
+        max_ejection_time,
         max_ejection_percent: percent,
         split_external_local_origin_errors: settings.split_external_local_origin_errors
             == Some(true),

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 /// Longest wait for something that must come.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at what has no event that could be awaited from outside the process.
 const LOOK: Duration = Duration::from_millis(10);

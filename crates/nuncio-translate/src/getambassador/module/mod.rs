@@ -263,6 +263,11 @@ impl Keys<'_, '_, '_> {
                 "Envoy's admin listens on no port; a Mapping to 127.0.0.1:8001 reaches it",
             ),
             (
+                "ambassador_id",
+                &config.ambassador_id,
+                "it stands in spec, beside config",
+            ),
+            (
                 "auth_enabled",
                 &config.auth_enabled,
                 "an AuthService says so by being there",
