@@ -14,5 +14,7 @@ mod log;
 mod memory;
 pub mod overview;
 mod pod;
+pub mod render;
+mod resources;
 pub mod run;
 pub mod supervisor;

@@ -1,18 +1,20 @@
 //! `nuncio check`: every problem of a folder, with file, line and column.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+mod github;
+mod sarif;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use nuncio_model::Entry;
-use nuncio_sources::{ChangeSet, Folder, Position, position};
-use nuncio_translate::{Settings, Store};
+use anstyle::{AnsiColor, Style};
+use nuncio_model::{Entry, Severity};
+use nuncio_sources::Position;
+use nuncio_translate::Settings;
+use serde_json::{Value, json};
 
-use crate::cli::CheckArgs;
+use crate::cli::{CheckArgs, CheckOutput, Denied};
 use crate::environment::Environment;
-use crate::files::read_file;
-use crate::pod;
+use crate::resources::{self, Resources};
 
 /// Everything is in effect.
 const FINE: u8 = 0;
@@ -22,7 +24,7 @@ const PROBLEMS: u8 = 1;
 const NOT_CHECKED: u8 = 2;
 
 pub fn run(args: &CheckArgs) -> ExitCode {
-    match check(args, &mut io::stdout().lock()) {
+    match check(args, &mut anstream::stdout().lock()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("nuncio: {error:#}");
@@ -32,67 +34,91 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 }
 
 fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<u8> {
-    for path in &args.paths {
-        if let Err(error) = std::fs::metadata(path) {
-            anyhow::bail!("cannot read {}: {error}", path.display());
-        }
-    }
     let environment = Environment::read().map_err(anyhow::Error::msg)?;
-    let scope = environment.scope;
     let settings = Settings {
-        strict_label_selectors: environment.strict_label_selectors,
-        pod_labels: pod::labels(args.pod_labels.as_deref())?,
-        ..Settings::new(&scope)
+        hints: true,
+        ..resources::settings(&args.scope, &environment)?
     };
+    let resources = Resources::read(&args.paths, &environment, &settings)?;
+    let entries = resources.entries();
+    match args.output {
+        CheckOutput::Text => text(out, &entries)?,
+        CheckOutput::Json => writeln!(out, "{:#}", json(&resources, &entries))?,
+        CheckOutput::Sarif => writeln!(out, "{:#}", sarif::log(&entries))?,
+        CheckOutput::Github => github::commands(out, &entries)?,
+    }
+    if matches!(args.output, CheckOutput::Text | CheckOutput::Github) {
+        writeln!(
+            out,
+            "{} resources: {} errors, {} warnings, {} notices",
+            resources.objects,
+            resources.count(Severity::Error),
+            resources.count(Severity::Warning),
+            resources.count(Severity::Notice),
+        )?;
+    }
+    let denied = match args.deny {
+        Some(Denied::Warnings) => Severity::Warning,
+        None => Severity::Error,
+    };
+    let worst = entries.iter().map(|(_, entry)| entry.severity).max();
+    Ok(if worst >= Some(denied) {
+        PROBLEMS
+    } else {
+        FINE
+    })
+}
 
-    let ChangeSet {
-        upserted, problems, ..
-    } = Folder::new(args.paths.clone()).scan().unwrap_or_default();
-    let mut store = Store::new(scope);
-    let objects = upserted.len();
-    store.apply(upserted, &[]);
-    let mut report = nuncio_translate::translate(&mut store, &settings, read_file).report;
-    report.extend(problems);
-    report.sort();
+/// An entry, and where it stands.
+type Placed<'a> = (Option<Position>, &'a Entry);
 
-    let files = Files::default();
-    let mut counts = [0usize; 3];
-    let mut lines: Vec<(Option<Position>, &Entry)> = report
-        .entries()
-        .iter()
-        .map(|entry| (locate(&store, entry, &files), entry))
-        .collect();
-    lines.sort();
-    for (at, entry) in &lines {
-        counts[entry.severity as usize] += 1;
-        match at {
-            Some(at) => writeln!(out, "{at}: {}: {entry}", entry.severity)?,
-            None => writeln!(out, "{}: {entry}", entry.severity)?,
+fn text(out: &mut impl Write, entries: &[Placed<'_>]) -> io::Result<()> {
+    for (at, entry) in entries {
+        if let Some(at) = at {
+            write!(out, "{at}: ")?;
         }
+        let style = style(entry.severity);
+        writeln!(out, "{style}{}{style:#}: {entry}", entry.severity)?;
     }
-    let [notices, warnings, errors] = counts;
-    writeln!(
-        out,
-        "{objects} resources: {errors} errors, {warnings} warnings, {notices} notices"
-    )?;
-    Ok(if errors > 0 { PROBLEMS } else { FINE })
+    Ok(())
 }
 
-fn locate(store: &Store, entry: &Entry, files: &Files) -> Option<Position> {
-    let source = store.source(&entry.resource)?;
-    position(source, &entry.field, |path| files.read(path))
+fn style(severity: Severity) -> Style {
+    let color = match severity {
+        Severity::Error => AnsiColor::Red,
+        Severity::Warning => AnsiColor::Yellow,
+        Severity::Notice => AnsiColor::Cyan,
+    };
+    color.on_default().bold()
 }
 
-/// The text of files, read once each.
-#[derive(Default)]
-struct Files(RefCell<HashMap<String, Option<String>>>);
-
-impl Files {
-    fn read(&self, path: &str) -> Option<String> {
-        self.0
-            .borrow_mut()
-            .entry(path.to_owned())
-            .or_insert_with(|| std::fs::read_to_string(path).ok())
-            .clone()
-    }
+fn json(resources: &Resources, entries: &[Placed<'_>]) -> Value {
+    let entry = |(at, entry): &Placed<'_>| {
+        let mut value = json!({
+            "resource": {
+                "group": entry.resource.group,
+                "kind": entry.resource.kind,
+                "namespace": entry.resource.namespace,
+                "name": entry.resource.name,
+            },
+            "field": entry.field,
+            "severity": entry.severity,
+            "reason": entry.reason,
+            "message": entry.message,
+            "help": entry.help,
+        });
+        if let Some(at) = at {
+            value["file"] = at.file.as_ref().into();
+            value["line"] = at.line.into();
+            value["column"] = at.column.into();
+        }
+        value
+    };
+    json!({
+        "resources": resources.objects,
+        "errors": resources.count(Severity::Error),
+        "warnings": resources.count(Severity::Warning),
+        "notices": resources.count(Severity::Notice),
+        "entries": entries.iter().map(entry).collect::<Vec<_>>(),
+    })
 }
