@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 Examples:
   nuncio run --manifests ./gateway      serve what the folder says, and follow its changes
   nuncio check ./gateway                say what is wrong in the folder, without serving it
+  nuncio diff ./old ./new               say what a change would mean for traffic
   nuncio render ./gateway -o envoy.yaml write what Envoy needs to serve it alone")]
 pub struct Cli {
     #[command(subcommand)]
@@ -25,6 +26,7 @@ pub struct Cli {
 pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Diff(DiffArgs),
     Render(RenderArgs),
     /// Print the versions of nuncio and of the Envoy API it speaks.
     Version,
@@ -198,5 +200,41 @@ pub struct RenderArgs {
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     Yaml,
+    Json,
+}
+
+/// Say what would change for traffic between two states of the resources.
+///
+/// Compared are not the files but what they mean: routes by virtual host and what they match, with
+/// the services that they lead to; listeners, clusters, endpoints, certificates, filters; and
+/// which connections of clients Envoy would drain, and why. What is not in effect is not compared,
+/// and is said on standard error.
+///
+/// Exit codes: 0 when nothing would change, 1 when something would, 2 when the paths could not be
+/// read or the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct DiffArgs {
+    /// Folder or file of manifests, as they are.
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+
+    /// As they would be.
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+
+    /// In which form changes are printed.
+    #[arg(long, value_enum, default_value_t = DiffOutput::Text)]
+    pub output: DiffOutput,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiffOutput {
+    /// Lines for people.
+    Text,
+    /// One object with all changes.
     Json,
 }

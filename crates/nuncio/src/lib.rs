@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod check;
 pub mod cli;
+pub mod diff;
 pub mod engine;
 pub mod environment;
 mod files;

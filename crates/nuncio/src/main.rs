@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
-use nuncio::{check, identity, render, run};
+use nuncio::{check, diff, identity, render, run};
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
 #[global_allocator]
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Version => {
             println!("nuncio {}", identity::VERSION);
