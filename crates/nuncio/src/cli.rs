@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
@@ -28,7 +29,11 @@ pub enum Command {
     Check(CheckArgs),
     Diff(DiffArgs),
     Render(RenderArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     /// Print the versions of nuncio and of the Envoy API it speaks.
+    ///
+    /// Exit codes: 0, and 2 when the command line is wrong.
     Version,
 }
 
@@ -237,4 +242,32 @@ pub enum DiffOutput {
     Text,
     /// One object with all changes.
     Json,
+}
+
+/// Print completions for a shell.
+///
+/// bash: nuncio completions bash > /etc/bash_completion.d/nuncio
+/// zsh:  nuncio completions zsh > "${fpath[1]}/_nuncio"
+/// fish: nuncio completions fish > ~/.config/fish/completions/nuncio.fish
+///
+/// Exit codes: 0, and 2 when the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Write manual pages, one for each command.
+///
+/// `man -l DIR/nuncio.1` reads the first.
+///
+/// Exit codes: 0 when they are written, 1 when they could not be, 2 when the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct ManArgs {
+    /// The folder; it is made if need be.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }

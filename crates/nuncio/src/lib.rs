@@ -15,6 +15,7 @@ mod log;
 mod memory;
 pub mod overview;
 mod pod;
+pub mod reference;
 pub mod render;
 mod resources;
 pub mod run;
