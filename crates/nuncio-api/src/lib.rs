@@ -7,6 +7,7 @@ pub mod core;
 pub mod getambassador;
 pub mod ingress;
 pub mod object;
+pub mod path;
 pub mod yaml;
 
 pub use object::{ObjectKey, ObjectMeta, RawObject, SourceRef};

@@ -74,7 +74,7 @@ pub fn position(
                 .literal
                 .as_ref()
                 .and_then(|(value, start)| {
-                    let (line, column) = locate(value, Syntax::Yaml, *document, None, field)?;
+                    let (line, column) = locate_folded(value, *document, field)?;
                     // The scalar starts at its first line that is not blank.
                     let blank = value.len() - value.trim_start_matches('\n').len();
                     Some((start.line + line - 1 - blank, start.column + column - 1))
@@ -99,6 +99,20 @@ pub fn locate(
     field: &str,
 ) -> Option<(usize, usize)> {
     let found = find(text, syntax, document, item, field)?;
+    Some((found.at.line, found.at.column))
+}
+
+/// As [`locate`], in an annotation: there the fields of `spec` and `metadata` may stand at the root.
+fn locate_folded(text: &str, document: usize, field: &str) -> Option<(usize, usize)> {
+    let root = Documents::new(text).nth(document)?;
+    let folded = ["spec.", "metadata."]
+        .into_iter()
+        .find_map(|parent| field.strip_prefix(parent))
+        .filter(|rest| match segments(rest).next() {
+            Some(Segment::Key(name)) => root.entry(name).is_some(),
+            _ => false,
+        });
+    let found = descend(&root, None, folded.unwrap_or(field))?;
     Some((found.at.line, found.at.column))
 }
 

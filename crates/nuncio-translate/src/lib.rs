@@ -57,6 +57,7 @@ fn translate_once(store: &Store, settings: &Settings) -> Translation {
     let ingresses = ingress::translate(store, settings);
     let mut translation = getambassador::translate(store, settings, &ingresses.made);
     translation.ingress_status = ingresses.status;
+    store.as_written(&mut translation.report);
     translation
         .report
         .extend(ingresses.report.entries().iter().cloned());

@@ -14,7 +14,7 @@ use nuncio_translate::getambassador::RouteInfo;
 use nuncio_translate::{Settings, Store, ingress};
 use tokio::sync::watch;
 
-use crate::files::{NamedFiles, read_file};
+use crate::files::NamedFiles;
 
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +63,8 @@ impl Engine {
     }
 
     /// Whether files that resources name are others now.
-    pub fn files_changed(&self) -> bool {
-        self.files.changed()
+    pub fn files_changed(&mut self) -> bool {
+        self.files.have_changed()
     }
 
     /// Reads those files again and publishes what comes of it.
@@ -75,8 +75,9 @@ impl Engine {
 
     fn publish(&mut self) -> Arc<Served> {
         let started = Instant::now();
-        let translation = nuncio_translate::translate(&mut self.store, &self.settings, read_file);
-        self.files = NamedFiles::of(&translation.files);
+        let read = |path: &str| self.files.read(path);
+        let translation = nuncio_translate::translate(&mut self.store, &self.settings, read);
+        self.files.keep(&translation.files);
         let snapshot = nuncio_envoy::encode(&translation.gateway);
 
         let mut report = translation.report;

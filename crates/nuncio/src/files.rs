@@ -1,5 +1,6 @@
 //! Files that resources name: certificates, pages for errors.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,12 @@ pub(crate) fn read_file(path: &str) -> Result<String, String> {
 /// What the files looked like when they were read. They may lie anywhere, on file systems that
 /// report no changes and behind links that are swapped, so they are looked at instead of watched.
 #[derive(Debug, Default)]
-pub(crate) struct NamedFiles(BTreeMap<Arc<str>, Option<Fingerprint>>);
+pub(crate) struct NamedFiles {
+    read: RefCell<Looks>,
+    last: Looks,
+}
+
+type Looks = BTreeMap<Arc<str>, Option<Fingerprint>>;
 
 #[derive(Debug, PartialEq, Eq)]
 struct Fingerprint {
@@ -32,14 +38,34 @@ struct Fingerprint {
 }
 
 impl NamedFiles {
-    pub(crate) fn of(paths: &BTreeSet<Arc<str>>) -> Self {
-        let looked_at = |path: &Arc<str>| (Arc::clone(path), fingerprint(path));
-        Self(paths.iter().map(looked_at).collect())
+    pub(crate) fn read(&self, path: &str) -> Result<String, String> {
+        // Before the content: what is written meanwhile is then another look.
+        let look = fingerprint(path);
+        self.read.borrow_mut().insert(path.into(), look);
+        read_file(path)
     }
 
-    pub(crate) fn changed(&self) -> bool {
-        self.0.iter().any(|(path, then)| fingerprint(path) != *then)
+    /// Forgets the files that nothing names any more.
+    pub(crate) fn keep(&mut self, named: &BTreeSet<Arc<str>>) {
+        self.read.get_mut().retain(|path, _| named.contains(path));
     }
+
+    /// Whether they are others now, and stay so: between a certificate and its key somebody may be
+    /// writing.
+    pub(crate) fn have_changed(&mut self) -> bool {
+        let read = self.read.get_mut();
+        let now = look(read.keys());
+        let settled = now == self.last;
+        self.last = now;
+        settled && self.last != *read
+    }
+}
+
+fn look<'a>(paths: impl IntoIterator<Item = &'a Arc<str>>) -> Looks {
+    paths
+        .into_iter()
+        .map(|path| (Arc::clone(path), fingerprint(path)))
+        .collect()
 }
 
 fn fingerprint(path: &str) -> Option<Fingerprint> {

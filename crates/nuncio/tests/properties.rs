@@ -12,7 +12,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{Host, Listener, Mapping, TcpMapping, TlsContext};
+use nuncio_api::getambassador::{
+    AuthService, Host, Listener, LogService, Mapping, RateLimitService, TcpMapping, TlsContext,
+    TlsModuleCertificate, TracingService,
+};
 use nuncio_api::ingress::Ingress;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
@@ -155,6 +158,24 @@ const TEXTS: &[&str] = &[
     "86400",
 ];
 
+/// Most are of the version whose fields are drawn.
+const VERSIONS: &[&str] = &["v3alpha1", "v3alpha1", "v3alpha1", "v2", "v1", "v0"];
+
+/// Fields of older versions.
+const OLD_FIELDS: &[&str] = &[
+    "ambassadorId",
+    "allowed_headers",
+    "circuit_breaker",
+    "generic_key",
+    "header",
+    "rate_limits",
+    "selector",
+    "v3CRLSecret",
+    "v3Key",
+    "v3StatsName",
+    "v3health_checks",
+];
+
 /// Random manifests of the kinds that count; many of them nearly right.
 fn manifests() -> impl Strategy<Value = String> {
     prop::collection::vec(object(), 1..8).prop_map(|objects| {
@@ -165,15 +186,17 @@ fn manifests() -> impl Strategy<Value = String> {
 
 fn object() -> impl Strategy<Value = Value> {
     let getambassador = |kind: &'static str, names: BTreeSet<String>, base: Value| {
-        let names: Vec<String> = names.into_iter().collect();
+        let old = OLD_FIELDS.iter().map(|name| (*name).to_owned());
+        let names: Vec<String> = names.into_iter().chain(old).collect();
         let fields = prop::collection::vec((select(names.clone()), value(names)), 0..4);
-        (fields, select(&["a", "b", "c"][..])).prop_map(move |(fields, name)| {
+        let name = select(&["a", "b", "c"][..]);
+        (fields, name, select(VERSIONS)).prop_map(move |(fields, name, version)| {
             let mut spec = base.clone();
             for (field, value) in fields {
                 spec[field] = value;
             }
             json!({
-                "apiVersion": "getambassador.io/v3alpha1",
+                "apiVersion": format!("getambassador.io/{version}"),
                 "kind": kind,
                 "metadata": { "name": name, "labels": { "x-a": "a.b" } },
                 "spec": spec,
@@ -210,6 +233,11 @@ fn object() -> impl Strategy<Value = Value> {
         1 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 1, "service": "a", "host": "a.example"})),
         1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
         2 => ingress(),
+        1 => getambassador("AuthService", fields::<AuthService>(), json!({"auth_service": "a"})),
+        1 => getambassador("RateLimitService", fields::<RateLimitService>(), json!({"service": "a"})),
+        1 => getambassador("TracingService", fields::<TracingService>(), json!({"service": "a"})),
+        1 => getambassador("LogService", fields::<LogService>(), json!({"service": "a"})),
+        1 => tls_module(),
         1 => core("Service", &["spec", "ports", "clusterIP", "type", "externalName"], json!({"spec": {"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}})),
         1 => core("Secret", &["data", "type", "tls.crt", "tls.key"], json!({"data": {}})),
         1 => core("Endpoints", &["subsets", "addresses", "ports"], json!({"subsets": []})),
@@ -244,6 +272,24 @@ fn ingress() -> impl Strategy<Value = Value> {
             })
         },
     )
+}
+
+/// A Module tls with random parts.
+fn tls_module() -> impl Strategy<Value = Value> {
+    let names: Vec<String> = fields::<TlsModuleCertificate>().into_iter().collect();
+    let part = (select(&["server", "client", "a", "b"][..]), value(names));
+    prop::collection::vec(part, 0..3).prop_map(|parts| {
+        let config: Map<String, Value> = parts
+            .into_iter()
+            .map(|(name, part)| (name.to_owned(), part))
+            .collect();
+        json!({
+            "apiVersion": "getambassador.io/v2",
+            "kind": "Module",
+            "metadata": { "name": "tls" },
+            "spec": { "config": config },
+        })
+    })
 }
 
 /// Any value, its objects with fields of these names.

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Labels, V2ExplicitTls};
+
 /// `Mapping.spec`: which requests go to which service, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -283,7 +285,7 @@ pub struct Mapping {
     /// Emissary: `retry_on` is one word there.
     pub retry_policy: Option<RetryPolicy>,
     /// Descriptors for a rate limit service, by domain.
-    pub labels: Option<Value>,
+    pub labels: Option<Labels>,
     /// Whether no AuthService is asked.
     pub bypass_auth: Option<bool>,
     /// What an AuthService is told beside the request.
@@ -310,7 +312,7 @@ pub struct Mapping {
     pub modules: Option<Vec<Value>>,
     /// How `tls` and `service` were written as v2.
     #[serde(rename = "v2ExplicitTLS")]
-    pub v2_explicit_tls: Option<Value>,
+    pub v2_explicit_tls: Option<V2ExplicitTls>,
     /// Headers that were `true` in v2.
     #[serde(rename = "v2BoolHeaders")]
     pub v2_bool_headers: Option<Vec<String>>,

@@ -1,8 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{CircuitBreaker, NumberOrString};
+use super::{CircuitBreaker, NumberOrString, V2ExplicitTls};
 
 /// `TCPMapping.spec`: which connections go to which service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -70,5 +69,5 @@ pub struct TcpMapping {
     pub stats_name: Option<String>,
     /// How `tls` and `service` were written as v2.
     #[serde(rename = "v2ExplicitTLS")]
-    pub v2_explicit_tls: Option<Value>,
+    pub v2_explicit_tls: Option<V2ExplicitTls>,
 }

@@ -116,6 +116,8 @@ fn an_object_from_an_annotation_is_found_in_its_parents_file() {
     };
     assert_eq!(show(0, "name", YAML), "a.yaml:11:7");
     assert_eq!(show(1, "prefix", YAML), "a.yaml:14:7");
+    assert_eq!(show(1, "spec.prefix", YAML), "a.yaml:14:7");
+    assert_eq!(show(0, "metadata.name", YAML), "a.yaml:11:7");
     assert_eq!(show(9, "prefix", YAML), "a.yaml:8:5");
     let folded = YAML.replace("config: |", "config: >");
     assert_eq!(show(1, "prefix", &folded), "a.yaml:8:5");

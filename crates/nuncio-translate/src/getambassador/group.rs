@@ -393,7 +393,7 @@ fn core(parsed: &Parsed<'_>) -> BTreeMap<&'static str, Value> {
         spec.cluster_max_connection_lifetime_ms.map(Value::from),
     );
     put("keepalive", spec.keepalive.as_ref().map(|k| json!(k)));
-    put("labels", spec.labels.clone());
+    put("labels", spec.labels.as_ref().map(|l| json!(l)));
     put(
         "load_balancer",
         spec.load_balancer.as_ref().map(|l| json!(l)),

@@ -294,6 +294,10 @@ fn hosts_match(
     field: &str,
     found: &Object<TlsContext>,
 ) {
+    // A context that nobody wrote is for every Host that names it.
+    if found.part.is_some() {
+        return;
+    }
     let hosts = found.spec.hosts.as_deref().unwrap_or_default();
     let hostname = object.spec.hostname.as_deref().unwrap_or("*");
     if hosts.is_empty() || hosts.iter().any(|h| h == hostname || h == object.name()) {
@@ -343,16 +347,16 @@ fn same_secret(
     ))
 }
 
-/// A TLSContext by name, of a namespace first, then of any. Emissary knows only names, and gives a
-/// Host the context of another namespace.
+/// A TLSContext by name, of a namespace first, then of the Module `tls`, then of any. Emissary
+/// knows only names, and gives a Host the context of another namespace.
 pub(super) fn find_tls_context<'s>(
     store: &'s Store,
     namespace: &str,
     name: &str,
 ) -> Option<&'s Arc<Object<TlsContext>>> {
     store.tls_contexts.get(namespace, name).or_else(|| {
-        let mut all = store.tls_contexts.by_rkey().into_iter();
-        all.find(|context| {
+        let all = store.tls_contexts.by_rkey();
+        store.module_tls_contexts().chain(all).find(|context| {
             context.name() == name || name == format!("{}.{}", context.name(), context.namespace())
         })
     })
@@ -386,7 +390,7 @@ fn default_host(context: &mut Context<'_>) -> Host {
             .help("write a Host for each name that is to be served");
     }
     let store = context.store;
-    for ignored in store.tls_contexts.iter() {
+    for ignored in store.tls_contexts.iter().chain(store.module_tls_contexts()) {
         let used = store.tcp_mappings.iter().any(|mapping| {
             let host = mapping.spec.host.as_deref();
             host.is_some_and(|host| tcpmapping::names(ignored, host))

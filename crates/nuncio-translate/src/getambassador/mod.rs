@@ -39,6 +39,7 @@ mod share;
 mod stack;
 mod tcpmapping;
 mod tls;
+mod tls_module;
 mod unsupported;
 mod values;
 
@@ -116,6 +117,7 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         module::with_route_error_responses(&mut context, &origin);
     }
     let hosts = host::hosts(&mut context);
+    tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
     listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
     let routes = groups.iter().map(diagnostics::route_info).collect();

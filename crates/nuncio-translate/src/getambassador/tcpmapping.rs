@@ -318,7 +318,8 @@ fn finish(
 }
 
 /// Who terminates TLS for a name: the first Host, by hostname, that terminates it for a name which
-/// matches; else the first TLSContext that has the name among its `hosts`.
+/// matches; else the first TLSContext that has the name among its `hosts`, those of the Module `tls`
+/// after those that are written as such.
 fn termination(
     context: &mut Context<'_>,
     hosts: &[Host],
@@ -333,7 +334,9 @@ fn termination(
     if let Some(tls) = of_host {
         return Ok(tls.termination.clone());
     }
-    for found in context.store.tls_contexts.by_rkey() {
+    let store = context.store;
+    let written = store.tls_contexts.by_rkey().into_iter();
+    for found in written.chain(store.module_tls_contexts()) {
         if !names(found, &wanted) {
             continue;
         }

@@ -180,7 +180,14 @@ fn child(
         Some(version) => format!("{}/{version}", getambassador::GROUP),
         None => api_version,
     };
-    let metadata = fields.remove("metadata");
+    let metadata = fields.remove("metadata").filter(|value| !value.is_null());
+    let labels = match fields.remove("metadata_labels") {
+        Some(Value::Null) | None => metadata
+            .as_ref()
+            .and_then(|meta| meta.get("labels"))
+            .cloned(),
+        labels => labels,
+    };
     let mut meta: ObjectMeta = metadata
         .map(serde_json::from_value)
         .transpose()
@@ -198,17 +205,22 @@ fn child(
     if meta.namespace.is_empty() {
         meta.namespace.clone_from(&parent.meta.namespace);
     }
-    if let Some(labels) = fields.remove("metadata_labels") {
-        meta.labels = serde_json::from_value(labels)
-            .map_err(|_| "metadata_labels is not a map of strings")?;
-    }
-    if meta.labels.is_empty() {
-        meta.labels.clone_from(&parent.meta.labels);
-    }
+    // None at all is something to say: then no Host with a selector takes it.
+    meta.labels = match labels {
+        Some(labels) => {
+            serde_json::from_value(labels).map_err(|_| "metadata_labels is not a map of strings")?
+        }
+        None => parent.meta.labels.clone(),
+    };
     fields.remove("generation");
+    fields.remove("status");
     let spec = match fields.remove("spec") {
-        Some(spec) => spec,
-        None => Value::Object(fields),
+        Some(Value::Object(mut spec)) => {
+            spec.extend(fields);
+            Value::Object(spec)
+        }
+        Some(other) if !other.is_null() => other,
+        _ => Value::Object(fields),
     };
     Ok(RawObject {
         api_version,

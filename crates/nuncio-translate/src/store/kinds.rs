@@ -2,28 +2,33 @@
 
 use nuncio_api::RawObject;
 use nuncio_api::getambassador::GROUP;
+use nuncio_api::getambassador::conversion::{Version, versions};
 use nuncio_api::ingress;
 use nuncio_model::Severity;
 
 use super::schema::nearest;
 use crate::ingress::class;
 
-/// The version of getambassador.io that is read.
-const VERSION: &str = "v3alpha1";
-
 /// Kinds of getambassador.io that are read.
-const HONOURED: &[&str] = &[
+const READ: &[&str] = &[
+    "AuthService",
+    "ConsulResolver",
+    "DevPortal",
     "Host",
     "KubernetesEndpointResolver",
     "KubernetesServiceResolver",
     "Listener",
+    "LogService",
     "Mapping",
     "Module",
+    "RateLimitService",
     "TCPMapping",
     "TLSContext",
+    "TracingService",
 ];
 
-/// Kinds of getambassador.io that nuncio knows but does not honour, and what that means.
+/// Kinds of getambassador.io that are not honoured, and what that means. Those that are read are
+/// checked all the same.
 const NOT_HONOURED: &[(&str, &str)] = &[
     ("AuthService", "requests are NOT authenticated"),
     ("ConsulResolver", "services in Consul are not found"),
@@ -34,6 +39,20 @@ const NOT_HONOURED: &[(&str, &str)] = &[
     ("RateLimit", "requests are NOT limited"),
     ("RateLimitService", "requests are NOT limited"),
     ("TracingService", "requests are not traced"),
+];
+
+/// Kinds that only v0 had, what their absence means, and what to write instead.
+const GONE: &[(&str, &str, &str)] = &[
+    (
+        "CircuitBreaker",
+        "no limit holds",
+        "write its limits in each Mapping: circuit_breakers: [{max_connections: …}]",
+    ),
+    (
+        "OutlierDetection",
+        "failing endpoints are not ejected",
+        "write health_checks in each Mapping, or remove it",
+    ),
 ];
 
 /// The group of Edge Stack's newer kinds: all of them decide about requests.
@@ -71,40 +90,69 @@ impl Refusal {
     }
 }
 
-/// Whether a kind of getambassador.io is read.
-pub(super) fn check(kind: &str, version: &str) -> Result<(), Refusal> {
-    if let Some((_, consequence)) = NOT_HONOURED.iter().find(|(name, _)| *name == kind) {
-        return Err(Refusal::new(
+/// The version in which a kind of getambassador.io is read.
+pub(super) fn check(kind: &str, version: &str) -> Result<Version, Refusal> {
+    if !READ.contains(&kind) {
+        return Err(unread(kind));
+    }
+    let versions = versions(kind);
+    match Version::parse(version).filter(|version| versions.contains(version)) {
+        Some(version) => Ok(version),
+        None => {
+            let known: Vec<&str> = versions.iter().map(|version| version.as_str()).collect();
+            Err(Refusal::new(
+                "apiVersion",
+                Severity::Error,
+                format!("{kind} is read as {}, not as {version}", known.join(", ")),
+                format!("write apiVersion: {GROUP}/v3alpha1, with the fields of that version"),
+            ))
+        }
+    }
+}
+
+/// What there is to say of a kind of getambassador.io that has no effect.
+pub(super) fn not_honoured(kind: &str) -> Option<Refusal> {
+    let (_, consequence) = NOT_HONOURED.iter().find(|(name, _)| *name == kind)?;
+    Some(Refusal::new(
+        "kind",
+        Severity::Error,
+        format!("nuncio does not honour {kind} yet: {consequence}"),
+        "remove it, or keep another gateway in front until nuncio does".to_owned(),
+    ))
+}
+
+fn unread(kind: &str) -> Refusal {
+    if let Some(refusal) = not_honoured(kind) {
+        return refusal;
+    }
+    if let Some((_, consequence, help)) = GONE.iter().find(|(name, ..)| *name == kind) {
+        return Refusal::new(
             "kind",
             Severity::Error,
-            format!("nuncio does not honour {kind} yet: {consequence}"),
-            "remove it, or keep another gateway in front until nuncio does".to_owned(),
-        ));
+            format!("no version of {GROUP} after v0 has {kind}: {consequence}"),
+            (*help).to_owned(),
+        );
     }
-    if !HONOURED.contains(&kind) {
-        let known = HONOURED
-            .iter()
-            .copied()
-            .chain(NOT_HONOURED.iter().map(|(name, _)| *name));
-        return Err(Refusal::new(
-            "kind",
-            Severity::Error,
-            format!("{GROUP} has no kind {kind}"),
-            match nearest(kind, known) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("the kinds that are read are {}", HONOURED.join(", ")),
-            },
-        ));
-    }
-    if version != VERSION {
-        return Err(Refusal::new(
-            "apiVersion",
-            Severity::Error,
-            format!("{kind} is read as {GROUP}/{VERSION} only, not as {version}"),
-            format!("write apiVersion: {GROUP}/{VERSION}, with the fields of that version"),
-        ));
-    }
-    Ok(())
+    let honoured = READ
+        .iter()
+        .copied()
+        .filter(|kind| not_honoured(kind).is_none());
+    let known = READ
+        .iter()
+        .copied()
+        .chain(NOT_HONOURED.iter().map(|(name, _)| *name));
+    Refusal::new(
+        "kind",
+        Severity::Error,
+        format!("{GROUP} has no kind {kind}"),
+        match nearest(kind, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => {
+                let honoured: Vec<&str> = honoured.collect();
+                format!("the kinds that are read are {}", honoured.join(", "))
+            }
+        },
+    )
 }
 
 /// What there is to say of a kind of another group that is not read. Most are none of nuncio's
@@ -114,8 +162,8 @@ pub(super) fn other(group: &str, version: &str, kind: &str) -> Option<Refusal> {
         return Some(Refusal::new(
             "apiVersion",
             Severity::Error,
-            format!("{kind} is read as {GROUP}/{VERSION} only, not as {OLD_GROUP}/{version}"),
-            format!("write apiVersion: {GROUP}/{VERSION}, with the fields of that version"),
+            format!("{kind} is read as {OLD_GROUP}/{version} only in annotations"),
+            format!("write apiVersion: {GROUP}/{version}"),
         ));
     }
     if group == EDGE_GROUP {
@@ -168,19 +216,24 @@ mod tests {
     #[test]
     fn what_is_not_read_says_what_that_means() {
         let said = |kind, version| check(kind, version).unwrap_err();
-        assert!(check("Mapping", "v3alpha1").is_ok());
+        assert_eq!(check("Mapping", "v3alpha1").unwrap(), Version::V3alpha1);
+        assert_eq!(check("AuthService", "v0").unwrap(), Version::V0);
+        let consequence = |kind| not_honoured(kind).unwrap().message;
+        assert!(consequence("AuthService").ends_with("requests are NOT authenticated"));
         assert!(
-            said("AuthService", "v2")
+            said("Filter", "v1")
                 .message
-                .ends_with("requests are NOT authenticated")
+                .ends_with("requests are NOT filtered")
         );
-        let old = said("Mapping", "v1");
+        let old = said("Host", "v1");
         assert_eq!(
             (old.field, old.message.as_str()),
-            (
-                "apiVersion",
-                "Mapping is read as getambassador.io/v3alpha1 only, not as v1"
-            )
+            ("apiVersion", "Host is read as v2, v3alpha1, not as v1")
+        );
+        assert!(
+            said("CircuitBreaker", "v0")
+                .help
+                .contains("circuit_breakers")
         );
         assert_eq!(said("Maping", "v3alpha1").help, "did you mean Mapping?");
         assert_eq!(

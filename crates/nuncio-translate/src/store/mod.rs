@@ -13,23 +13,26 @@ mod schema;
 mod scope;
 mod selector;
 mod table;
+mod tls_module;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec};
+use nuncio_api::getambassador::conversion::FieldOrigins;
 use nuncio_api::getambassador::{
-    self, Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
+    self, AuthService, ConsulResolver, DevPortal, Host, KubernetesResolver, Listener, LogService,
+    Mapping, ModuleConfig, RateLimitService, TcpMapping, TlsContext, TracingService,
 };
 use nuncio_api::ingress::{self, Ingress, IngressClass};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
-use nuncio_model::{Entry, ResourceId};
+use nuncio_model::{Entry, Report, ResourceId};
 use serde_json::Value;
 
-use schema::Schemas;
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};
+pub use tls_module::NAME as TLS_MODULE;
 
 /// The group of EndpointSlice.
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
@@ -50,6 +53,12 @@ macro_rules! on_table {
             (getambassador::GROUP, "Module") modules,
             (getambassador::GROUP, "KubernetesServiceResolver") service_resolvers,
             (getambassador::GROUP, "KubernetesEndpointResolver") endpoint_resolvers,
+            (getambassador::GROUP, "ConsulResolver") consul_resolvers,
+            (getambassador::GROUP, "AuthService") auth_services,
+            (getambassador::GROUP, "RateLimitService") rate_limit_services,
+            (getambassador::GROUP, "TracingService") tracing_services,
+            (getambassador::GROUP, "LogService") log_services,
+            (getambassador::GROUP, "DevPortal") dev_portals,
             ("", "Service") services,
             ("", "Endpoints") endpoints,
             ("", "Secret") secrets,
@@ -77,7 +86,6 @@ macro_rules! on_table {
 #[derive(Default)]
 pub struct Store {
     scope: Scope,
-    schemas: Schemas,
     pub listeners: Table<Listener>,
     pub hosts: Table<Host>,
     pub mappings: Table<Mapping>,
@@ -85,8 +93,16 @@ pub struct Store {
     pub tls_contexts: Table<TlsContext>,
     /// `spec.config` is untyped in the API.
     pub modules: Table<Value>,
+    /// What each Module `tls` defines.
+    module_tls_contexts: BTreeMap<ObjectKey, Vec<Arc<Object<TlsContext>>>>,
     pub service_resolvers: Table<KubernetesResolver>,
     pub endpoint_resolvers: Table<KubernetesResolver>,
+    pub consul_resolvers: Table<ConsulResolver>,
+    pub auth_services: Table<AuthService>,
+    pub rate_limit_services: Table<RateLimitService>,
+    pub tracing_services: Table<TracingService>,
+    pub log_services: Table<LogService>,
+    pub dev_portals: Table<DevPortal>,
     pub services: Table<ServiceSpec>,
     pub endpoint_slices: Table<EndpointSlice>,
     pub endpoints: Table<Endpoints>,
@@ -101,6 +117,8 @@ pub struct Store {
     slices_of: BTreeMap<(String, String), BTreeSet<String>>,
     /// What reading each object had to say.
     problems: BTreeMap<ObjectKey, Vec<Entry>>,
+    /// Of objects of older versions, where their fields were written.
+    origins: BTreeMap<ObjectKey, FieldOrigins>,
     /// Where objects are that are in no table.
     unread: BTreeMap<ObjectKey, SourceRef>,
     annotations: annotation::Annotations,
@@ -184,17 +202,25 @@ impl Store {
         &self,
         object: &Object<Value>,
     ) -> (Option<ModuleConfig>, Vec<Entry>) {
-        read::by_key(object, &self.schemas.module)
+        read::by_key(object, schema::module())
+    }
+
+    /// Has entries name the fields of the version that a resource is written in, where those of
+    /// v3alpha1 have other names.
+    pub fn as_written(&self, report: &mut Report) {
+        if self.origins.is_empty() {
+            return;
+        }
+        for entry in report.entries_mut() {
+            if let Some(origins) = self.origins.get(&key_of(&entry.resource)) {
+                entry.field = origins.written(&entry.field).into();
+            }
+        }
     }
 
     /// Where a resource stands.
     pub fn source(&self, id: &ResourceId) -> Option<&SourceRef> {
-        let key = ObjectKey {
-            group: id.group.to_string(),
-            kind: id.kind.to_string(),
-            namespace: id.namespace.to_string(),
-            name: id.name.to_string(),
-        };
+        let key = key_of(id);
         self.unread.get(&key).or_else(|| self.source_of(&key))
     }
 
@@ -220,6 +246,23 @@ impl Store {
             table.get(&id.namespace, &id.name).map(|object| &*object.rkey)
         })
         .flatten()
+    }
+
+    /// The Module `tls` that counts.
+    pub fn tls_module(&self) -> Option<&Arc<Object<Value>>> {
+        let modules = self.module_tls_contexts.keys();
+        modules
+            .filter_map(|key| self.modules.get(&key.namespace, &key.name))
+            .min_by(|a, b| a.rkey.cmp(&b.rkey))
+    }
+
+    /// The TLSContexts that it defines.
+    pub fn module_tls_contexts(&self) -> impl Iterator<Item = &Arc<Object<TlsContext>>> {
+        let module = self.tls_module().map(|module| key_of(&module.id));
+        module
+            .and_then(|key| self.module_tls_contexts.get(&key))
+            .into_iter()
+            .flatten()
     }
 
     /// The EndpointSlices of a Service.
@@ -253,7 +296,9 @@ impl Store {
 
     fn forget(&mut self, key: &ObjectKey) {
         self.problems.remove(key);
+        self.origins.remove(key);
         self.unread.remove(key);
+        self.module_tls_contexts.remove(key);
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
         if let Some(slice) = self.endpoint_slices.get(namespace, name)
             && key.group == DISCOVERY_GROUP
@@ -286,6 +331,15 @@ impl Store {
             entries.retain(|entry| !standing.contains(entry));
             standing.extend(entries);
         }
+    }
+}
+
+fn key_of(id: &ResourceId) -> ObjectKey {
+    ObjectKey {
+        group: id.group.to_string(),
+        kind: id.kind.to_string(),
+        namespace: id.namespace.to_string(),
+        name: id.name.to_string(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use nuncio_api::core::{LoadBalancerStatus, ServiceSpec};
 use nuncio_api::getambassador::ModuleConfig;
+use nuncio_api::getambassador::conversion::{self, FieldOrigins, Version, to_v3alpha1};
+use nuncio_api::path::join;
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_api::{getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
@@ -12,7 +14,8 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::kinds::{self, Refusal};
-use super::schema::{Schema, Step, Unknown, join};
+use super::schema::{self, Schema, Step, Unknown};
+use super::tls_module;
 use super::{DISCOVERY_GROUP, Object, SERVICE_NAME_LABEL, Store};
 
 impl Store {
@@ -29,49 +32,84 @@ impl Store {
             origin: Origin::new(id),
             rkey,
             report: Report::default(),
+            origins: FieldOrigins::default(),
         };
         let source = object.source.clone();
-        if !self.read_typed(object, &key, &mut reader) && !reader.report.is_empty() {
+        if self.read_typed(object, &key, &mut reader) {
+            if !reader.origins.is_empty() {
+                self.origins.insert(key.clone(), reader.origins);
+            }
+        } else if !reader.report.is_empty() {
             self.unread.insert(key.clone(), source);
         }
         self.note(&key, reader.report.entries().to_vec());
     }
 
     /// Whether the object is in a table now.
-    fn read_typed(&mut self, object: RawObject, key: &ObjectKey, reader: &mut Reader) -> bool {
+    fn read_typed(&mut self, mut object: RawObject, key: &ObjectKey, reader: &mut Reader) -> bool {
         match (key.group.as_str(), key.kind.as_str()) {
             (getambassador::GROUP, kind) => {
                 if !self
                     .scope
                     .accepts_id(ambassador_id(&object.body).as_deref())
-                    || !reader.is_read(kinds::check(kind, object.version()).err())
                 {
                     return false;
                 }
-                let schemas = &self.schemas;
+                let version = match kinds::check(kind, object.version()) {
+                    Ok(version) => version,
+                    Err(refusal) => {
+                        reader.refuse(Some(refusal));
+                        return false;
+                    }
+                };
+                reader.refuse(kinds::not_honoured(kind));
+                reader.convert(version, &mut object);
+                let current = schema::of(kind, Version::V3alpha1);
                 match kind {
                     "Listener" => reader
-                        .spec(object, Some(&schemas.listener))
+                        .spec(object, current)
                         .map(|o| self.listeners.insert(o)),
-                    "Host" => reader
-                        .spec(object, Some(&schemas.host))
-                        .map(|o| self.hosts.insert(o)),
+                    "Host" => reader.spec(object, current).map(|o| self.hosts.insert(o)),
                     "Mapping" => reader
-                        .spec(object, Some(&schemas.mapping))
+                        .spec(object, current)
                         .map(|o| self.mappings.insert(o)),
                     "TCPMapping" => reader
-                        .spec(object, Some(&schemas.tcp_mapping))
+                        .spec(object, current)
                         .map(|o| self.tcp_mappings.insert(o)),
                     "KubernetesServiceResolver" => reader
-                        .spec(object, Some(&schemas.kubernetes_resolver))
+                        .spec(object, current)
                         .map(|o| self.service_resolvers.insert(o)),
                     "KubernetesEndpointResolver" => reader
-                        .spec(object, Some(&schemas.kubernetes_resolver))
+                        .spec(object, current)
                         .map(|o| self.endpoint_resolvers.insert(o)),
+                    "ConsulResolver" => reader
+                        .spec(object, current)
+                        .map(|o| self.consul_resolvers.insert(o)),
                     "TLSContext" => reader
-                        .spec(object, Some(&schemas.tls_context))
+                        .spec(object, current)
                         .map(|o| self.tls_contexts.insert(o)),
-                    _ => reader.spec(object, None).map(|o| self.modules.insert(o)),
+                    "AuthService" => reader
+                        .spec(object, current)
+                        .map(|o| self.auth_services.insert(o)),
+                    "RateLimitService" => reader
+                        .spec(object, current)
+                        .map(|o| self.rate_limit_services.insert(o)),
+                    "TracingService" => reader
+                        .spec(object, current)
+                        .map(|o| self.tracing_services.insert(o)),
+                    "LogService" => reader
+                        .spec(object, current)
+                        .map(|o| self.log_services.insert(o)),
+                    "DevPortal" => reader
+                        .spec(object, current)
+                        .map(|o| self.dev_portals.insert(o)),
+                    _ => reader.spec(object, current).map(|o| {
+                        if o.name() == tls_module::NAME {
+                            let made = tls_module::contexts(&o, &mut reader.report);
+                            self.module_tls_contexts.insert(key.clone(), made);
+                        }
+                        self.modules.insert(o);
+                    }),
                 }
             }
             ("", "Service") => reader.service(object).map(|o| self.services.insert(o)),
@@ -91,20 +129,20 @@ impl Store {
                 self.endpoint_slices.insert(slice);
             }),
             (ingress::GROUP, "Ingress") if object.version() == kinds::INGRESS_VERSION => reader
-                .spec(object, Some(&self.schemas.ingress))
+                .checked_spec(object, schema::ingress())
                 .map(|o| self.ingresses.insert(o)),
             // Its older version has the same fields.
             (ingress::GROUP, "IngressClass") => reader
-                .spec(object, Some(&self.schemas.ingress_class))
+                .checked_spec(object, schema::ingress_class())
                 .map(|o| self.ingress_classes.insert(o)),
             (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
                 if self.is_meant(&object.meta) {
-                    reader.is_read(kinds::old_ingress(&object));
+                    reader.refuse(kinds::old_ingress(&object));
                 }
                 None
             }
             (group, kind) => {
-                reader.is_read(kinds::other(group, object.version(), kind));
+                reader.refuse(kinds::other(group, object.version(), kind));
                 None
             }
         }
@@ -116,17 +154,19 @@ struct Reader {
     origin: Origin,
     rkey: String,
     report: Report,
+    /// Where what is read was written.
+    origins: FieldOrigins,
 }
 
 /// What a value is not, in words that a person can use.
-struct Mistake {
+pub(super) struct Mistake {
     field: String,
     reason: Reason,
     message: String,
 }
 
 impl Mistake {
-    fn report(self, report: &mut Report, origin: &Origin, help: &str) {
+    pub(super) fn report(self, report: &mut Report, origin: &Origin, help: &str) {
         report
             .error(&origin.field(self.field), self.reason, self.message)
             .help(help);
@@ -134,16 +174,47 @@ impl Mistake {
 }
 
 impl Reader {
-    /// Says why an object of a kind or version is not read, if it is not.
-    fn is_read(&mut self, refusal: Option<Refusal>) -> bool {
+    /// Says why an object is not read, or not honoured, if there is a reason.
+    fn refuse(&mut self, refusal: Option<Refusal>) {
         let Some(refusal) = refusal else {
-            return true;
+            return;
         };
         let at = self.origin.field(refusal.field);
         let mut entry = Entry::new(&at, refusal.severity, Reason::NotSupported, refusal.message);
         entry.help(refusal.help);
         self.report.push(entry);
-        false
+    }
+
+    /// Makes the spec one of v3alpha1, and says what that loses.
+    fn convert(&mut self, version: Version, object: &mut RawObject) {
+        let Some(spec) = object.body.get_mut("spec") else {
+            return;
+        };
+        if let Some(schema) = schema::of(&object.kind, version) {
+            let mut unknown = schema.unknown_fields(spec);
+            let mut whose = object.kind.clone();
+            if version != Version::V3alpha1 {
+                whose = format!("{whose} of {}/{}", getambassador::GROUP, version.as_str());
+                for field in &mut unknown {
+                    if let Some(name) = conversion::former_name(&object.kind, &field.path) {
+                        field.nearest = Some(name.to_owned());
+                    }
+                }
+            }
+            report_unknown(&mut self.report, &self.origin, &whose, unknown);
+        }
+        let converted = to_v3alpha1(&object.kind, version, spec.take());
+        *spec = converted.spec;
+        self.origins = converted.origins;
+        for lost in converted.lost {
+            self.report
+                .warning(
+                    &self.origin.field(lost.field),
+                    Reason::NoEffect,
+                    lost.message,
+                )
+                .help(lost.help);
+        }
     }
 
     /// A kind whose content is in `spec`.
@@ -152,8 +223,7 @@ impl Reader {
         object: RawObject,
         schema: Option<&Schema>,
     ) -> Option<Object<T>> {
-        let mut unknown = Vec::new();
-        let typed = self.typed(object, |body| {
+        self.typed(object, |body| {
             let spec = match body.remove("spec") {
                 None => Value::Object(Map::new()),
                 Some(spec) => spec,
@@ -165,13 +235,21 @@ impl Reader {
                     message: "it is not an object".to_owned(),
                 });
             }
-            if let Some(schema) = schema {
-                unknown = schema.unknown_fields(&spec);
-            }
             deserialize(spec, "spec", schema)
-        });
-        report_unknown(&mut self.report, &self.origin, unknown);
-        typed
+        })
+    }
+
+    /// The same, of an API that has one version.
+    fn checked_spec<T: DeserializeOwned>(
+        &mut self,
+        object: RawObject,
+        schema: &Schema,
+    ) -> Option<Object<T>> {
+        if let Some(spec) = object.body.get("spec") {
+            let unknown = schema.unknown_fields(spec);
+            report_unknown(&mut self.report, &self.origin, &object.kind, unknown);
+        }
+        self.spec(object, Some(schema))
     }
 
     /// A Service. What its status says concerns no request: it costs only itself.
@@ -227,7 +305,8 @@ impl Reader {
                 spec,
             }),
             Err(mistake) => {
-                mistake.report(
+                let field = self.origins.written(&mistake.field).into_owned();
+                Mistake { field, ..mistake }.report(
                     &mut self.report,
                     &self.origin,
                     "the resource is left out until this is mended",
@@ -238,15 +317,12 @@ impl Reader {
     }
 }
 
-fn report_unknown(report: &mut Report, origin: &Origin, unknown: Vec<Unknown>) {
+fn report_unknown(report: &mut Report, origin: &Origin, whose: &str, unknown: Vec<Unknown>) {
     for field in unknown {
         let entry = report.warning(
             &origin.field(field.path),
             Reason::UnknownField,
-            format!(
-                "{} has no such field: it has no effect",
-                origin.resource.kind
-            ),
+            format!("{whose} has no such field: it has no effect"),
         );
         if let Some(near) = field.nearest {
             entry.help(format!("did you mean {near}?"));
@@ -273,7 +349,7 @@ pub(super) fn by_key(
         return (None, report.entries().to_vec());
     };
     let unknown = schema.unknown_fields_at(PATH, &Value::Object(config.clone()));
-    report_unknown(&mut report, &origin, unknown);
+    report_unknown(&mut report, &origin, "Module", unknown);
     let mut right = Map::new();
     for (key, value) in config {
         let alone = Value::Object(Map::from_iter([(key.clone(), value.clone())]));
@@ -304,20 +380,21 @@ fn strip_nulls(value: &mut Value) {
     }
 }
 
+/// In any version: a text or a list, and of Hosts under two names.
 fn ambassador_id(body: &Value) -> Option<Vec<String>> {
     let spec = body.get("spec")?;
-    match spec.get("ambassador_id").or(spec.get("ambassadorId"))? {
-        Value::String(id) => Some(vec![id.clone()]),
-        Value::Array(ids) => Some(
-            ids.iter()
-                .filter_map(|id| id.as_str().map(str::to_owned))
-                .collect(),
-        ),
-        _ => None,
+    let text = |id: &Value| id.as_str().map(str::to_owned);
+    let ids = |field| match spec.get(field)? {
+        Value::Array(ids) => Some(ids.iter().filter_map(text).collect::<Vec<_>>()),
+        id => text(id).map(|id| vec![id]),
+    };
+    match (ids("ambassador_id"), ids("ambassadorId")) {
+        (Some(ids), Some(more)) => Some([ids, more].concat()),
+        (ids, more) => ids.or(more),
     }
 }
 
-fn deserialize<T: DeserializeOwned>(
+pub(super) fn deserialize<T: DeserializeOwned>(
     value: Value,
     root: &str,
     schema: Option<&Schema>,

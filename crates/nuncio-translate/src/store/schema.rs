@@ -1,5 +1,10 @@
 //! What a kind's schema says of a resource: fields that the kind does not have.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use nuncio_api::getambassador::conversion::{self, Version};
+use nuncio_api::path::join;
 use nuncio_api::{getambassador, ingress};
 use schemars::JsonSchema;
 use serde_json::Value;
@@ -79,6 +84,9 @@ impl Schema {
             schema = self.dereference(inner).1;
         }
         if let Some(values) = values(schema) {
+            if let [value] = values[..] {
+                return Some(value.to_owned());
+            }
             return Some(format!("one of {}", values.join(", ")));
         }
         let type_ = match schema.get("type")? {
@@ -107,7 +115,7 @@ impl Schema {
         match value {
             Value::Object(fields) => {
                 let properties = schema.get("properties").and_then(Value::as_object);
-                for (name, value) in fields {
+                for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
                     let path = join(path, name);
                     if let Some(properties) = properties {
                         match properties.get(name) {
@@ -185,17 +193,6 @@ fn values(schema: &Value) -> Option<Vec<&str>> {
     Some(variants.into_iter().filter_map(Value::as_str).collect())
 }
 
-/// A field's path with one more name; one with a dot in it stands in brackets.
-pub(super) fn join(path: &str, name: &str) -> String {
-    if name.contains(['.', '[', ']', '"']) {
-        format!("{path}[{name:?}]")
-    } else if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
-}
-
 /// The known name that a wrong one is probably meant to be.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
@@ -208,35 +205,52 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, known)| known)
 }
 
-/// The schemas of the kinds that nuncio reads.
-pub(super) struct Schemas {
-    pub(super) listener: Schema,
-    pub(super) host: Schema,
-    pub(super) mapping: Schema,
-    pub(super) tcp_mapping: Schema,
-    pub(super) tls_context: Schema,
-    pub(super) kubernetes_resolver: Schema,
-    /// Of a Module's `config`.
-    pub(super) module: Schema,
-    pub(super) ingress: Schema,
-    pub(super) ingress_class: Schema,
+/// The schema of a kind's `spec` in a version of it; none where anything may stand.
+pub(super) fn of(kind: &str, version: Version) -> Option<&'static Schema> {
+    SCHEMAS.get(kind)?.get(&version)
 }
 
-impl Default for Schemas {
-    fn default() -> Self {
-        Self {
-            listener: Schema::of::<getambassador::Listener>(),
-            host: Schema::of::<getambassador::Host>(),
-            mapping: Schema::of::<getambassador::Mapping>(),
-            tcp_mapping: Schema::of::<getambassador::TcpMapping>(),
-            tls_context: Schema::of::<getambassador::TlsContext>(),
-            kubernetes_resolver: Schema::of::<getambassador::KubernetesResolver>(),
-            module: Schema::of::<getambassador::ModuleConfig>(),
-            ingress: Schema::of::<ingress::Ingress>(),
-            ingress_class: Schema::of::<ingress::IngressClass>(),
-        }
-    }
+/// The schema of the `config` of the Module `ambassador`.
+pub(super) fn module() -> &'static Schema {
+    static MODULE: LazyLock<Schema> = LazyLock::new(Schema::of::<getambassador::ModuleConfig>);
+    &MODULE
 }
+
+pub(super) fn ingress() -> &'static Schema {
+    static INGRESS: LazyLock<Schema> = LazyLock::new(Schema::of::<ingress::Ingress>);
+    &INGRESS
+}
+
+pub(super) fn ingress_class() -> &'static Schema {
+    static CLASS: LazyLock<Schema> = LazyLock::new(Schema::of::<ingress::IngressClass>);
+    &CLASS
+}
+
+static SCHEMAS: LazyLock<BTreeMap<&'static str, BTreeMap<Version, Schema>>> = LazyLock::new(|| {
+    fn row<T: JsonSchema>(kind: &'static str) -> (&'static str, BTreeMap<Version, Schema>) {
+        let Schema(current) = Schema::of::<T>();
+        let versions = conversion::versions(kind).iter().map(|version| {
+            let schema = conversion::schema(kind, *version, current.clone());
+            (*version, Schema(schema))
+        });
+        (kind, versions.collect())
+    }
+    BTreeMap::from([
+        row::<getambassador::AuthService>("AuthService"),
+        row::<getambassador::ConsulResolver>("ConsulResolver"),
+        row::<getambassador::DevPortal>("DevPortal"),
+        row::<getambassador::Host>("Host"),
+        row::<getambassador::KubernetesResolver>("KubernetesEndpointResolver"),
+        row::<getambassador::KubernetesResolver>("KubernetesServiceResolver"),
+        row::<getambassador::Listener>("Listener"),
+        row::<getambassador::LogService>("LogService"),
+        row::<getambassador::Mapping>("Mapping"),
+        row::<getambassador::RateLimitService>("RateLimitService"),
+        row::<getambassador::TcpMapping>("TCPMapping"),
+        row::<getambassador::TlsContext>("TLSContext"),
+        row::<getambassador::TracingService>("TracingService"),
+    ])
+});
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use nuncio_api::getambassador::conversion::ID_PREFIX;
+
 use super::selector::LabelSelectorExpr;
 
 /// Which resources count, by Emissary's variables.
@@ -58,9 +60,7 @@ impl Scope {
             return self.ambassador_id == "default";
         };
         ids.iter().any(|id| {
-            let id = id
-                .strip_prefix("--apiVersion-v3alpha1-only--")
-                .unwrap_or(id);
+            let id = id.strip_prefix(ID_PREFIX).unwrap_or(id);
             id == "_automatic_" || id == self.ambassador_id
         })
     }

@@ -131,9 +131,9 @@ metadata: {name: auth}
 spec: {auth_service: auth}
 ---
 apiVersion: getambassador.io/v2
-kind: Mapping
+kind: Listener
 metadata: {name: old}
-spec: {prefix: /a/, service: a}
+spec: {port: 80, securityModel: XFP}
 ---
 apiVersion: getambassador.io/v3alpha1
 kind: Maping
@@ -164,8 +164,8 @@ metadata: {name: ignored}
         kinds[1],
         ("HTTPProxy", Severity::Warning, Some("write a Mapping"))
     );
-    assert_eq!(kinds[2].2, Some("did you mean Mapping?"));
-    assert_eq!(kinds[3].0, "Mapping");
+    assert_eq!(kinds[2].0, "Listener");
+    assert_eq!(kinds[3].2, Some("did you mean Mapping?"));
 }
 
 #[test]

@@ -216,6 +216,13 @@ pub const VARIABLES: &[Variable] = &[
         Read("`envoy` in `PATH`", "the Envoy program (`--envoy`)"),
     ),
     variable(
+        "NUNCIO_POD_LABELS_FILE",
+        Read(
+            "–",
+            "labels of nuncio's own pod, `key=\"value\"` lines (`--pod-labels`)",
+        ),
+    ),
+    variable(
         "NUNCIO_STATE_DIR",
         Read(
             "below `XDG_STATE_HOME` or `HOME`",

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::Context;
 use super::mistake::Mistake;
 use super::service::ServiceName;
-use crate::store::Object;
+use crate::store::{Object, TLS_MODULE};
 
 pub(super) use defaults::{Defaults, fill};
 pub(super) use filters::with_route_error_responses;
@@ -90,6 +90,9 @@ impl Default for Module {
 pub(super) fn read(context: &mut Context<'_>) -> Module {
     let mut counts = None;
     for object in context.store.modules.by_rkey() {
+        if object.name() == TLS_MODULE {
+            continue;
+        }
         if object.name() != NAME {
             context
                 .report
