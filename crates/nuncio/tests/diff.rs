@@ -4,14 +4,25 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use support::{Gateway, free_port};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/diff")
+}
+
+fn folders() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root()).unwrap();
+    let mut folders: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders
 }
 
 fn diff(old: &Path, new: &Path, arguments: &[&str]) -> Output {
@@ -30,11 +41,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_case() {
     let mut wrong = String::new();
-    for folder in fs::read_dir(root()).unwrap() {
-        let folder = folder.unwrap().path();
-        if !folder.is_dir() {
-            continue;
-        }
+    for folder in folders() {
         let output = diff(&folder.join("old.yaml"), &folder.join("new.yaml"), &[]);
         assert_eq!(text(&output.stderr), "", "{}", folder.display());
         let actual = text(&output.stdout);
@@ -103,4 +110,46 @@ fn what_is_not_in_effect_is_said_and_not_compared() {
         said.contains("error: Mapping default/x: spec.timeout_ms"),
         "{said}"
     );
+}
+
+/// A gauge of Envoy's listeners.
+async fn draining(gateway: &Gateway, what: &str) -> usize {
+    let name = format!("envoy_listener_manager_total_{what}_draining{{}}");
+    usize::try_from(gateway.metric(&name).await).unwrap()
+}
+
+/// What is said of connections is what Envoy does with them.
+#[tokio::test]
+async fn envoy_drains_what_is_said() {
+    for folder in folders() {
+        let [mut old, mut new] =
+            ["old.yaml", "new.yaml"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
+        for port in ["8080", "8081", "8082", "8443"] {
+            let free = free_port().to_string();
+            (old, new) = (old.replace(port, &free), new.replace(port, &free));
+        }
+        let output = diff(
+            &folder.join("old.yaml"),
+            &folder.join("new.yaml"),
+            &["--output", "json"],
+        );
+        let changes: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let drains = changes["drains"].as_array().unwrap();
+        let chains = drains.iter().filter(|d| !d["filter_chain"].is_null());
+        let chains = chains.count();
+
+        let gateway = Gateway::start(&[("manifests.yaml", old)]).await;
+        gateway.write("manifests.yaml", &new);
+        gateway.settled().await;
+        let seen = (
+            draining(&gateway, "listeners").await,
+            draining(&gateway, "filter_chains").await,
+        );
+        assert_eq!(
+            seen,
+            (drains.len() - chains, chains),
+            "{}",
+            folder.display()
+        );
+    }
 }
