@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::RUNTIME_LAYER;
 
@@ -54,7 +54,8 @@ pub const STATS_FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The bootstrap in protobuf's JSON form.
 pub fn bootstrap(config: &BootstrapConfig) -> Value {
-    let mut bootstrap = json!({
+    let mut bootstrap = limits(config.max_heap_bytes, config.max_downstream_connections);
+    let Value::Object(fields) = json!({
         "node": { "id": config.node_id, "cluster": config.node_cluster },
         "admin": { "address": { "pipe": { "path": config.admin_socket } } },
         "dynamic_resources": {
@@ -76,28 +77,50 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
             "lds_config": ads()
         },
         "static_resources": { "clusters": [xds_cluster(config)] },
-        "cluster_manager": { "enable_deferred_cluster_creation": true },
-        "deferred_stat_options": { "enable_deferred_creation_stats": true },
         "layered_runtime": {
             "layers": [
-                {
-                    "name": "static_layer",
-                    "static_layer": {
-                        "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE
-                    }
-                },
+                own_layer(),
                 {
                     "name": RUNTIME_LAYER,
                     "rtds_layer": { "name": RUNTIME_LAYER, "rtds_config": ads() }
                 }
             ]
-        },
-        "overload_manager": overload_manager(config)
-    });
+        }
+    }) else {
+        unreachable!("invariant: it is written as an object")
+    };
+    bootstrap.extend(fields);
+    let mut bootstrap = Value::Object(bootstrap);
     if let Some(sink) = &config.stats_sink {
         send_stats(&mut bootstrap, sink);
     }
     bootstrap
+}
+
+/// What the process may take, however it gets its configuration.
+pub(crate) fn limits(max_heap_bytes: Option<u64>, max_connections: u64) -> Map<String, Value> {
+    Map::from_iter([
+        (
+            "cluster_manager".to_owned(),
+            json!({ "enable_deferred_cluster_creation": true }),
+        ),
+        (
+            "deferred_stat_options".to_owned(),
+            json!({ "enable_deferred_creation_stats": true }),
+        ),
+        (
+            "overload_manager".to_owned(),
+            overload_manager(max_heap_bytes, max_connections),
+        ),
+    ])
+}
+
+/// The lowest layer of the runtime.
+pub(crate) fn own_layer() -> Value {
+    json!({
+        "name": "static_layer",
+        "static_layer": { "re2.max_program_size.error_level": MAX_REGEX_PROGRAM_SIZE }
+    })
 }
 
 fn send_stats(bootstrap: &mut Value, sink: &StatsSink) {
@@ -156,7 +179,7 @@ fn xds_cluster(config: &BootstrapConfig) -> Value {
 
 /// Envoy's guide for edge proxies: give memory back, then stop keeping connections alive, then
 /// stop taking requests.
-fn overload_manager(config: &BootstrapConfig) -> Value {
+fn overload_manager(max_heap_bytes: Option<u64>, max_connections: u64) -> Value {
     const HEAP: &str = "envoy.resource_monitors.fixed_heap";
     const CONNECTIONS: &str = "envoy.resource_monitors.global_downstream_max_connections";
 
@@ -166,11 +189,11 @@ fn overload_manager(config: &BootstrapConfig) -> Value {
             "@type": "type.googleapis.com/\
                 envoy.extensions.resource_monitors.downstream_connections.v3.\
                 DownstreamConnectionsConfig",
-            "max_active_downstream_connections": config.max_downstream_connections
+            "max_active_downstream_connections": max_connections
         }
     })];
     let mut actions = Vec::new();
-    if let Some(bytes) = config.max_heap_bytes {
+    if let Some(bytes) = max_heap_bytes {
         monitors.push(json!({
             "name": HEAP,
             "typed_config": {

@@ -19,6 +19,7 @@ mod ready;
 mod route;
 mod runtime;
 mod secret;
+mod static_config;
 mod table;
 mod tls;
 
@@ -40,6 +41,7 @@ pub use listener::listener;
 pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
+pub use static_config::StaticConfig;
 pub use table::route_configuration;
 
 /// Encodes everything.

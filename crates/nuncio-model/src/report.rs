@@ -119,10 +119,38 @@ pub enum Reason {
     Conflict,
     /// Nothing takes the resource up: no Listener, no Host.
     NotBound,
+    /// No request reaches it: another takes them all.
+    Shadowed,
+    /// Valid, and likely to do something else than it seems to.
+    Surprising,
     /// Envoy refused what came of the resource.
     Refused,
     /// Envoy stopped.
     EnvoyExited,
+}
+
+impl Reason {
+    /// What all problems with this code have in common.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::ParseError => "A file or an annotation is not YAML or JSON",
+            Self::Unreadable => "A source cannot be read",
+            Self::Duplicate => "The same object is there more than once",
+            Self::InvalidValue => "A field's value has the wrong type or is out of range",
+            Self::MissingField => "A required field is missing",
+            Self::UnknownField => "The kind does not have the field",
+            Self::NotSupported => "A field, a kind or a version is not honoured",
+            Self::NoEffect => "A field has no effect where it stands",
+            Self::RefNotFound => "What is referred to does not exist",
+            Self::RefInvalid => "What is referred to cannot be used",
+            Self::Conflict => "Two resources want the same thing",
+            Self::NotBound => "Nothing takes the resource up",
+            Self::Shadowed => "No request reaches it: another takes them all",
+            Self::Surprising => "It is likely to do something else than it seems to",
+            Self::Refused => "Envoy refused what came of the resource",
+            Self::EnvoyExited => "Envoy stopped",
+        }
+    }
 }
 
 impl fmt::Display for Reason {

@@ -22,6 +22,9 @@ pub struct Settings {
     pub strict_label_selectors: bool,
     /// The labels of nuncio's own pod, where they are known: they say which Service is its own.
     pub pod_labels: Option<PodLabels>,
+    /// Whether the report also has what is surprising and yet everywhere, for who asks what could
+    /// be better.
+    pub hints: bool,
 }
 
 /// A port on which Envoy answers by itself.
@@ -44,6 +47,7 @@ impl Settings {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
             strict_label_selectors: true,
             pod_labels: None,
+            hints: false,
         }
     }
 }

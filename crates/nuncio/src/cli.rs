@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
@@ -14,7 +15,9 @@ use clap::{Args, Parser, Subcommand};
 #[command(after_help = "\
 Examples:
   nuncio run --manifests ./gateway      serve what the folder says, and follow its changes
-  nuncio check ./gateway                say what is wrong in the folder, without serving it")]
+  nuncio check ./gateway                say what is wrong in the folder, without serving it
+  nuncio diff ./old ./new               say what a change would mean for traffic
+  nuncio render ./gateway -o envoy.yaml write what Envoy needs to serve it alone")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -24,7 +27,13 @@ pub struct Cli {
 pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Diff(DiffArgs),
+    Render(RenderArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     /// Print the versions of nuncio and of the Envoy API it speaks.
+    ///
+    /// Exit codes: 0, and 2 when the command line is wrong.
     Version,
 }
 
@@ -98,13 +107,24 @@ pub struct RunArgs {
     pub log_level: String,
 }
 
+/// Which resources count, for the commands that read folders and serve nothing.
+#[derive(Args, Debug, Clone)]
+pub struct ScopeArgs {
+    /// File with the labels of nuncio's own pod, as `nuncio run` takes it.
+    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
+    pub pod_labels: Option<PathBuf>,
+}
+
 /// Say what is wrong with resources, without serving them.
 ///
 /// Each problem is printed as FILE:LINE:COLUMN, the resource, the field, what is wrong and what to
-/// write instead.
+/// write instead; with --output also as JSON, as SARIF for what shows code, or as commands for
+/// GitHub's workflows. Beside what `nuncio run` says, it names prefixes that match more than they
+/// seem to.
 ///
 /// Exit codes: 0 when everything would be in effect (there may be warnings and notices), 1 when
-/// something would not, 2 when the paths could not be read or the command line is wrong.
+/// something would not, with --deny warnings also when there are warnings, 2 when the paths could
+/// not be read or the command line is wrong.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct CheckArgs {
@@ -112,7 +132,142 @@ pub struct CheckArgs {
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
 
-    /// File with the labels of nuncio's own pod, as `nuncio run` takes it.
-    #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
-    pub pod_labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+
+    /// In which form problems are printed.
+    #[arg(long, value_enum, default_value_t = CheckOutput::Text)]
+    pub output: CheckOutput,
+
+    /// What is taken for as bad as an error.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub deny: Option<Denied>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckOutput {
+    /// Lines for people.
+    Text,
+    /// One object with all problems.
+    Json,
+    /// SARIF 2.1.0, as code scanning takes it.
+    Sarif,
+    /// Workflow commands of GitHub's actions, which show problems at the lines of a change.
+    Github,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    Warnings,
+}
+
+/// Write resources as one configuration that Envoy runs without nuncio.
+///
+/// `envoy -c FILE` then serves what `nuncio run` would serve at this moment: routes, filters,
+/// endpoints and certificates stand in the file. Nothing follows changes, and routes that lead to
+/// nuncio itself (health, diagnostics) answer 503. The file has private keys; -o makes one that
+/// only its owner can read.
+///
+/// Exit codes: 0 when everything is in the file, 1 when something would not be in effect and is
+/// left out, which is said on standard error, 2 when nothing was written.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct RenderArgs {
+    /// Folders or files of YAML or JSON manifests.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+
+    /// The file; without, standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Its format; without, JSON for a FILE that ends in .json, else YAML.
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+
+    /// Address that Listeners bind.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "0.0.0.0",
+        env = "AMBASSADOR_ENVOY_BIND_ADDRESS"
+    )]
+    pub bind: IpAddr,
+
+    /// Port of Envoy's admin interface on 127.0.0.1; without, it has none.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub admin_port: Option<u16>,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    Yaml,
+    Json,
+}
+
+/// Say what would change for traffic between two states of the resources.
+///
+/// Compared are not the files but what they mean: routes by virtual host and what they match, with
+/// the services that they lead to; listeners, clusters, endpoints, certificates, filters; and
+/// which connections of clients Envoy would drain, and why. What is not in effect is not compared,
+/// and is said on standard error.
+///
+/// Exit codes: 0 when nothing would change, 1 when something would, 2 when the paths could not be
+/// read or the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct DiffArgs {
+    /// Folder or file of manifests, as they are.
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+
+    /// As they would be.
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+
+    /// In which form changes are printed.
+    #[arg(long, value_enum, default_value_t = DiffOutput::Text)]
+    pub output: DiffOutput,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiffOutput {
+    /// Lines for people.
+    Text,
+    /// One object with all changes.
+    Json,
+}
+
+/// Print completions for a shell.
+///
+/// bash: nuncio completions bash > /etc/bash_completion.d/nuncio
+/// zsh:  nuncio completions zsh > "${fpath[1]}/_nuncio"
+/// fish: nuncio completions fish > ~/.config/fish/completions/nuncio.fish
+///
+/// Exit codes: 0, and 2 when the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Write manual pages, one for each command.
+///
+/// `man -l DIR/nuncio.1` reads the first.
+///
+/// Exit codes: 0 when they are written, 1 when they could not be, 2 when the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct ManArgs {
+    /// The folder; it is made if need be.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }

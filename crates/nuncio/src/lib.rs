@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod check;
 pub mod cli;
+pub mod diff;
 pub mod engine;
 pub mod environment;
 mod files;
@@ -14,5 +15,8 @@ mod log;
 mod memory;
 pub mod overview;
 mod pod;
+pub mod reference;
+pub mod render;
+mod resources;
 pub mod run;
 pub mod supervisor;

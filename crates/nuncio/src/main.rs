@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
-use nuncio::{check, identity, run};
+use nuncio::{check, diff, identity, reference, render, run};
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
 #[global_allocator]
@@ -15,6 +15,10 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Completions(args) => reference::completions(&args),
+        Command::Man(args) => reference::man(&args),
         Command::Version => {
             println!("nuncio {}", identity::VERSION);
             println!("Envoy API of Envoy {}", nuncio_envoy::ENVOY_VERSION);

@@ -32,7 +32,7 @@ use crate::supervisor::{self, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
 /// memory allow, so that it is a limit and not a crash.
-const MAX_DOWNSTREAM_CONNECTIONS: u64 = 50_000;
+pub(crate) const MAX_DOWNSTREAM_CONNECTIONS: u64 = 50_000;
 
 /// How often files that resources name are looked at.
 const FILES_LOOKED_AT: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ use nuncio_sources::{manifest, position};
 use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use serde_json::{Map, Value, json};
-use static_config::StaticConfig;
+use static_config::Together;
 
 /// Set in the process that only prints the bytes of every case.
 const PRINT: &str = "NUNCIO_CASES_PRINT";
@@ -306,7 +306,7 @@ fn same_bytes(cases: &[Case]) -> Result<(), Failed> {
 
 /// Envoy itself reads everything that the cases give it.
 fn envoy_takes(cases: &[Case]) -> Result<(), Failed> {
-    let mut whole = StaticConfig::default();
+    let mut whole = Together::default();
     for case in cases {
         whole.add(&case.name.replace("::", "-"), &case.run().snapshot);
     }
@@ -336,7 +336,7 @@ fn envoy_takes_operators() -> Result<(), Failed> {
     if !outcome.report.is_empty() {
         return Err(format!("{:?}", outcome.report).into());
     }
-    let mut whole = StaticConfig::default();
+    let mut whole = Together::default();
     whole.add("operators", &outcome.snapshot);
     Ok(whole.validate()?)
 }
@@ -349,7 +349,7 @@ fn envoy_takes_tls_parameters() -> Result<(), Failed> {
     let tls = format!("tls: {{cipher_suites: [{suites}], ecdh_curves: [{curves}]}}");
     let input = input.replacen("tlsSecret:", &format!("{tls}\n  tlsSecret:"), 1);
     let outcome = translate(&input, &BTreeMap::new(), None, Path::new(""));
-    let mut whole = StaticConfig::default();
+    let mut whole = Together::default();
     whole.add("parameters", &outcome.snapshot);
     let json = envoy(&outcome.snapshot, false).to_string();
     if !json.contains("cipher_suites") || !json.contains("ecdh_curves") {

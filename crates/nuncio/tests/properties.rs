@@ -27,7 +27,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use schema::fields;
 use serde_json::{Map, Value, json};
-use static_config::StaticConfig;
+use static_config::Together;
 
 /// Sorts before everything random, so that it counts where two claim the same.
 const GOOD: &str = r#"
@@ -380,7 +380,7 @@ fn envoy_takes_what_comes_of_it() {
 }
 
 fn validate(texts: &[String]) -> Result<(), String> {
-    let mut whole = StaticConfig::default();
+    let mut whole = Together::default();
     for (index, text) in texts.iter().enumerate() {
         whole.add(&index.to_string(), &served(text));
     }

@@ -74,6 +74,8 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
         };
         if let Some(made) = made {
             made.amend(&mut parsed);
+        } else if context.settings.hints {
+            hint(context, &parsed);
         }
         let key = group_key(context, &parsed, made);
         match index.get(&key) {
@@ -88,6 +90,25 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
         .into_iter()
         .filter_map(|building| building.finish(context, clusters))
         .collect()
+}
+
+/// Says what is so common that it is worth saying only to who asks.
+fn hint(context: &mut Context<'_>, parsed: &Parsed<'_>) {
+    if let PathMatch::Prefix(prefix) = &parsed.path
+        && prefix.as_str().ends_with(|c: char| c.is_alphanumeric())
+    {
+        context
+            .report
+            .notice(
+                &parsed.object.at("spec.prefix"),
+                Reason::Surprising,
+                format!("it takes every path that begins so, such as {prefix}-other"),
+            )
+            .help(format!(
+                "write {prefix}/ for what is below it alone; {prefix} itself then needs a Mapping \
+                 with prefix_exact: true"
+            ));
+    }
 }
 
 /// The first route that has error responses of its own.
@@ -253,6 +274,20 @@ impl<'a> Building<'a> {
         let shares = share::shares(context, &mut self.routes, |parsed| {
             (parsed.weight, parsed.object.at("spec.weight"))
         });
+        if let Some(last) = shares.last().filter(|last| last.cumulative < 100) {
+            context
+                .report
+                .notice(
+                    &self.routes[last.member].object.at("spec.weight"),
+                    Reason::Surprising,
+                    format!(
+                        "the weights of Mappings with these criteria add up to {}: the rest of \
+                         the requests goes on to later routes, or finds none",
+                        last.cumulative
+                    ),
+                )
+                .help("write weights that add up to 100, or leave one out: it has the rest");
+        }
         let mut members = Vec::new();
         let mut routes = Vec::new();
         let mirrors: Vec<Mirror> = self

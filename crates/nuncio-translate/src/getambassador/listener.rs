@@ -16,6 +16,7 @@ use super::group::Group;
 use super::host::Host;
 use super::mistake::Mistake;
 use super::security::Variants;
+use super::shadow;
 use super::stack::{self, Stack};
 use super::tcpmapping::TcpGroup;
 use crate::store::Object;
@@ -80,6 +81,8 @@ pub(super) fn listeners(
     };
     let left: Vec<&TcpGroup> = tcp.iter().filter(|group| !listened(group)).collect();
     of_tcp_mappings(context, &left, &idle, &mut names);
+    let bound = builds.iter().flat_map(|build| &build.bound);
+    shadow::report(context, groups, bound.map(|bound| bound.groups.as_slice()));
     let serves_http = builds.iter().any(|build| build.stack.http);
     if context.store.listeners.is_empty() || !serves_http && idle.is_empty() {
         no_listener(context, groups);

@@ -34,6 +34,7 @@ mod redirect;
 mod resolver;
 mod security;
 mod service;
+mod shadow;
 mod share;
 mod stack;
 mod tcpmapping;

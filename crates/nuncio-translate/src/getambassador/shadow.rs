@@ -1,0 +1,253 @@
+//! Which groups no request reaches, because an earlier one takes all of theirs.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use nuncio_model::Reason;
+use nuncio_model::route::{HeaderMatch, PathMatch, QueryParameterMatch, Route};
+
+use super::Context;
+use super::group::Group;
+
+/// Of more conditions than these, not every part is looked for.
+const MANY_CONDITIONS: usize = 6;
+
+/// Reports the groups that are shadowed under every Host. `lists` are the groups that Hosts take,
+/// each in order; they matter only for the few groups that are shadowed by their criteria.
+pub(super) fn report<'l>(
+    context: &mut Context<'_>,
+    groups: &[Group],
+    lists: impl Iterator<Item = &'l [usize]>,
+) {
+    let candidates = candidates(groups);
+    if candidates.is_empty() {
+        return;
+    }
+    let lists: HashSet<&[usize]> = lists.collect();
+    for Candidate { later, earlier } in candidates {
+        let mut shadowing = None;
+        let mut holding = lists
+            .iter()
+            .filter(|list| list.binary_search(&later).is_ok());
+        let shadowed = holding.all(|list| {
+            earlier.iter().all(|wider| {
+                let taken = |group: &&usize| list.binary_search(group).is_ok();
+                shadowing = wider.iter().find(taken).or(shadowing);
+                wider.iter().any(|group| taken(&group))
+            })
+        });
+        let (true, Some(shadowing)) = (shadowed, shadowing) else {
+            continue;
+        };
+        let (later, earlier) = (&groups[later], &groups[*shadowing]);
+        let Some(first) = earlier.members.first() else {
+            continue;
+        };
+        let precedence = match earlier.criteria.precedence {
+            precedence if precedence != later.criteria.precedence => {
+                format!(", with precedence {precedence},")
+            }
+            _ => String::new(),
+        };
+        let message = format!(
+            "no request reaches it: {}{precedence} is tried before it and takes all that it would",
+            first.origin.resource
+        );
+        for member in &later.members {
+            context
+                .report
+                .warning(&member.origin, Reason::Shadowed, message.clone())
+                .help("give it a higher precedence or the other one narrower conditions, or remove it");
+        }
+    }
+}
+
+/// A group each of whose routes an earlier one takes everything from, as far as Hosts take both.
+struct Candidate {
+    later: usize,
+    /// By route.
+    earlier: Vec<Vec<usize>>,
+}
+
+/// Goes through the groups once. What an earlier route takes is found by the beginnings of a later
+/// one's path and the parts of its conditions, never by looking at all earlier ones.
+fn candidates(groups: &[Group]) -> Vec<Candidate> {
+    let mut seen: Seen<'_> = HashMap::new();
+    let mut candidates = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let wider = group.routes.iter().map(|route| wider(&seen, route));
+        let earlier: Vec<Vec<usize>> = wider.collect();
+        if !group.built_in && earlier.iter().all(|wider| !wider.is_empty()) {
+            candidates.push(Candidate {
+                later: index,
+                earlier,
+            });
+        }
+        let whole = group.routes.iter();
+        for route in whole.filter(|route| route.matches.fraction.is_none()) {
+            let conditions = conditions(route);
+            let place = seen.entry(Reach::of(route)).or_default();
+            place.entry(conditions).or_default().push(index);
+        }
+    }
+    candidates
+}
+
+type Seen<'g> = HashMap<Reach<'g>, BTreeMap<Vec<Condition<'g>>, Vec<usize>>>;
+
+/// Which paths a route takes.
+#[derive(PartialEq, Eq, Hash)]
+struct Reach<'g> {
+    form: Form,
+    /// In lower case when case does not count.
+    text: Cow<'g, str>,
+    any_case: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Form {
+    Prefix,
+    Segments,
+    Exact,
+    Regex,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Condition<'g> {
+    Header(&'g HeaderMatch),
+    QueryParameter(&'g QueryParameterMatch),
+}
+
+impl<'g> Reach<'g> {
+    fn of(route: &'g Route) -> Self {
+        let (form, text) = match &route.matches.path {
+            PathMatch::Prefix(path) => (Form::Prefix, path.as_str()),
+            PathMatch::Segments(path) => (Form::Segments, path.as_str()),
+            PathMatch::Exact(path) => (Form::Exact, path.as_str()),
+            PathMatch::Regex(regex) => match regex.as_str().strip_suffix(".*") {
+                Some(prefix) if literal_prefix(prefix) == prefix => (Form::Prefix, prefix),
+                _ => (Form::Regex, regex.as_str()),
+            },
+        };
+        let any_case = !route.matches.case_sensitive && form != Form::Regex;
+        Self::new(form, text, any_case)
+    }
+
+    fn new(form: Form, text: &'g str, any_case: bool) -> Self {
+        let text = match any_case {
+            true => Cow::Owned(text.to_lowercase()),
+            false => Cow::Borrowed(text),
+        };
+        Self {
+            form,
+            text,
+            any_case,
+        }
+    }
+}
+
+/// What every path that a regular expression matches begins with, as far as it is plain to see.
+fn literal_prefix(regex: &str) -> &str {
+    if regex.contains(['|', '(']) {
+        return "";
+    }
+    match regex.find(|c: char| !c.is_ascii_alphanumeric() && !"/-_~".contains(c)) {
+        None => regex,
+        // It may say that what is before it need not be there.
+        Some(end) if regex[end..].starts_with(['*', '?', '{']) => regex[..end]
+            .char_indices()
+            .last()
+            .map_or("", |(at, _)| &regex[..at]),
+        Some(end) => &regex[..end],
+    }
+}
+
+fn conditions(route: &Route) -> Vec<Condition<'_>> {
+    let headers = route.matches.headers.iter().map(Condition::Header);
+    let query = route.matches.query_parameters.iter();
+    let mut conditions: Vec<_> = headers
+        .chain(query.map(Condition::QueryParameter))
+        .collect();
+    conditions.sort();
+    conditions.dedup();
+    conditions
+}
+
+/// The earlier groups that take everything that a route would.
+fn wider(seen: &Seen<'_>, route: &Route) -> Vec<usize> {
+    let conditions = conditions(route);
+    let all = (1usize << conditions.len().min(MANY_CONDITIONS)) - 1;
+    let parts = (0..=all).map(|chosen| -> Vec<_> {
+        let conditions = conditions.iter().enumerate();
+        let chosen = conditions.filter(|(at, _)| chosen >> at & 1 == 1);
+        chosen.map(|(_, condition)| *condition).collect()
+    });
+    let whole = (conditions.len() > MANY_CONDITIONS).then(|| conditions.clone());
+    let parts: Vec<_> = parts.chain(whole).collect();
+    let mut found = Vec::new();
+    reaches(route, |reach| {
+        if let Some(place) = seen.get(&reach) {
+            found.extend(parts.iter().filter_map(|part| place.get(part)).flatten());
+        }
+    });
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Calls with each reach that holds all of a route's.
+fn reaches(route: &Route, mut with: impl FnMut(Reach<'_>)) {
+    let own = Reach::of(route);
+    // Every path that the route takes begins with this, and goes on as it likes.
+    let beginning = match own.form {
+        Form::Regex => literal_prefix(&own.text),
+        _ => &*own.text,
+    };
+    let cases: &[bool] = if own.any_case {
+        &[true]
+    } else {
+        &[false, true]
+    };
+    for any_case in cases {
+        for (end, _) in beginning.char_indices().skip(1) {
+            let shorter = &beginning[..end];
+            with(Reach::new(Form::Prefix, shorter, *any_case));
+            if beginning[end..].starts_with('/') {
+                with(Reach::new(Form::Segments, shorter, *any_case));
+            }
+        }
+        with(Reach::new(Form::Prefix, beginning, *any_case));
+        match own.form {
+            Form::Prefix => {}
+            Form::Segments => with(Reach::new(Form::Segments, beginning, *any_case)),
+            Form::Exact => {
+                with(Reach::new(Form::Segments, beginning, *any_case));
+                with(Reach::new(Form::Exact, beginning, *any_case));
+            }
+            Form::Regex => with(Reach::new(Form::Regex, &own.text, false)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::literal_prefix;
+
+    #[test]
+    fn only_what_must_be_there_is_literal() {
+        let examples = [
+            ("/a/b", "/a/b"),
+            ("/a/.*", "/a/"),
+            ("/ab*", "/a"),
+            ("/ab+c", "/ab"),
+            ("/a|/b", ""),
+            ("(?i)/a", ""),
+            ("/a[0-9]?", "/a"),
+            (".*", ""),
+            ("*", ""),
+        ];
+        for (regex, prefix) in examples {
+            assert_eq!(literal_prefix(regex), prefix, "{regex}");
+        }
+    }
+}

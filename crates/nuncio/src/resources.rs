@@ -1,0 +1,114 @@
+//! Folders and files read once, for the commands that serve nothing.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use nuncio_model::{Entry, Gateway, Report, Severity};
+use nuncio_sources::{ChangeSet, Folder, Position, position};
+use nuncio_translate::{Settings, Store};
+
+use crate::cli::ScopeArgs;
+use crate::environment::Environment;
+use crate::files::read_file;
+use crate::pod;
+
+/// What came of the resources, and where they stand.
+pub(crate) struct Resources {
+    pub(crate) objects: usize,
+    pub(crate) gateway: Gateway,
+    pub(crate) report: Report,
+    store: Store,
+    texts: Texts,
+}
+
+/// How the resources are read that count.
+pub(crate) fn settings(args: &ScopeArgs, environment: &Environment) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        admin: environment.admin,
+        strict_label_selectors: environment.strict_label_selectors,
+        ready: environment.ready,
+        pod_labels: pod::labels(args.pod_labels.as_deref())?,
+        ..Settings::new(&environment.scope)
+    })
+}
+
+impl Resources {
+    pub(crate) fn read(
+        paths: &[PathBuf],
+        environment: &Environment,
+        settings: &Settings,
+    ) -> anyhow::Result<Self> {
+        for path in paths {
+            if let Err(error) = std::fs::metadata(path) {
+                anyhow::bail!("cannot read {}: {error}", path.display());
+            }
+        }
+        let ChangeSet {
+            upserted, problems, ..
+        } = Folder::new(paths.to_vec()).scan().unwrap_or_default();
+        let mut store = Store::new(environment.scope.clone());
+        let objects = upserted.len();
+        store.apply(upserted, &[]);
+        let translation = nuncio_translate::translate(&mut store, settings, read_file);
+        let mut report = translation.report;
+        report.extend(problems);
+        report.sort();
+        Ok(Self {
+            objects,
+            gateway: translation.gateway,
+            report,
+            store,
+            texts: Texts::default(),
+        })
+    }
+
+    /// The entries with the places that they are about, in the order of those.
+    pub(crate) fn entries(&self) -> Vec<(Option<Position>, &Entry)> {
+        let place = |entry: &Entry| {
+            let source = self.store.source(&entry.resource)?;
+            position(source, &entry.field, |path| self.texts.read(path))
+        };
+        let entries = self.report.entries().iter();
+        let mut placed: Vec<_> = entries.map(|entry| (place(entry), entry)).collect();
+        placed.sort();
+        placed
+    }
+
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        let entries = self.report.entries().iter();
+        entries.filter(|entry| entry.severity == severity).count()
+    }
+
+    /// Says on standard error what is not in effect; whether anything is not.
+    pub(crate) fn say_errors(&self) -> bool {
+        for (at, entry) in self.entries() {
+            if entry.severity == Severity::Error {
+                eprintln!("{}", line(at.as_ref(), entry));
+            }
+        }
+        self.count(Severity::Error) > 0
+    }
+}
+
+/// An entry as one line.
+pub(crate) fn line(at: Option<&Position>, entry: &Entry) -> String {
+    match at {
+        Some(at) => format!("{at}: {}: {entry}", entry.severity),
+        None => format!("{}: {entry}", entry.severity),
+    }
+}
+
+/// The text of files, read once each.
+#[derive(Default)]
+struct Texts(RefCell<HashMap<String, Option<String>>>);
+
+impl Texts {
+    fn read(&self, path: &str) -> Option<String> {
+        self.0
+            .borrow_mut()
+            .entry(path.to_owned())
+            .or_insert_with(|| std::fs::read_to_string(Path::new(path)).ok())
+            .clone()
+    }
+}
