@@ -9,20 +9,25 @@ mod schema;
 mod static_config;
 mod support;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use nuncio_api::getambassador::{Host, Listener, Mapping, TlsContext};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nuncio_api::getambassador::{
+    Host, KubernetesResolver, Listener, Mapping, ModuleConfig, TcpMapping, TlsContext,
+};
 use nuncio_api::ingress::Ingress;
+use nuncio_echo::certs::{self, Pair};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_sources::manifest;
 use nuncio_translate::{Scope, Settings, Store};
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::ValueTree;
+use proptest::strategy::{Union, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
-use schema::fields;
+use schema::{Schema, fields};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use static_config::StaticConfig;
 
@@ -44,6 +49,35 @@ metadata: {name: "0-good"}
 spec: {hostname: good.example, prefix: /good/, precedence: 1000, service: 10.0.0.1}
 ---
 "#;
+
+/// What the Secret `good` and files hold.
+static PAIR: LazyLock<Pair> = LazyLock::new(|| certs::self_signed(&["a.example"]));
+
+fn good() -> String {
+    let pair = &*PAIR;
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "good" },
+        "type": "kubernetes.io/tls",
+        "data": {
+            "tls.crt": STANDARD.encode(&pair.cert_pem),
+            "tls.key": STANDARD.encode(&pair.key_pem),
+        },
+    });
+    format!("{GOOD}{secret}\n---\n")
+}
+
+/// The files that there are.
+fn file(path: &str) -> Result<String, String> {
+    match path {
+        "/page.html" => Ok("<h1>%RESPONSE_CODE%</h1>\n".to_owned()),
+        "/broken.html" => Ok("100% %NOPE%".to_owned()),
+        "/cert.pem" => Ok(PAIR.cert_pem.clone()),
+        "/key.pem" => Ok(PAIR.key_pem.clone()),
+        _ => Err("it is not there".to_owned()),
+    }
+}
 
 /// Texts that are special somewhere.
 const TEXTS: &[&str] = &[
@@ -153,6 +187,40 @@ const TEXTS: &[&str] = &[
     "good",
     "301",
     "86400",
+    "a",
+    "endpoint",
+    "kubernetes-service",
+    "least_request",
+    "ring_hash",
+    "/page.html",
+    "/broken.html",
+    "/cert.pem",
+    "/key.pem",
+    "/dev/fd/1",
+    "text",
+    "json",
+    "typed_json",
+    "text/html",
+    "%RESPONSE_CODE%",
+    "%START_TIME(%Y)%",
+    "%DYNAMIC_METADATA(a:b)%",
+    "peer",
+    "remote",
+    "10.0.0.0/8",
+    "10.0.0.0/33",
+    "::/0",
+    "::/129",
+    "BEST_SPEED",
+    "COMPRESSION_LEVEL_9",
+    "HUFFMAN_ONLY",
+    "REJECT_REQUEST",
+    "SANITIZE_SET",
+    "function envoy_on_request(handle) end",
+    "function (",
+    "http.max_requests_per_io_cycle",
+    "envoy.reloadable_features.x",
+    "In",
+    "Exists",
 ];
 
 /// Random manifests of the kinds that count; many of them nearly right.
@@ -164,22 +232,6 @@ fn manifests() -> impl Strategy<Value = String> {
 }
 
 fn object() -> impl Strategy<Value = Value> {
-    let getambassador = |kind: &'static str, names: BTreeSet<String>, base: Value| {
-        let names: Vec<String> = names.into_iter().collect();
-        let fields = prop::collection::vec((select(names.clone()), value(names)), 0..4);
-        (fields, select(&["a", "b", "c"][..])).prop_map(move |(fields, name)| {
-            let mut spec = base.clone();
-            for (field, value) in fields {
-                spec[field] = value;
-            }
-            json!({
-                "apiVersion": "getambassador.io/v3alpha1",
-                "kind": kind,
-                "metadata": { "name": name, "labels": { "x-a": "a.b" } },
-                "spec": spec,
-            })
-        })
-    };
     let core = |kind: &'static str, names: &[&str], base: Value| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         (prop::collection::vec((select(names.clone()), value(names)), 0..3)).prop_map(
@@ -195,18 +247,130 @@ fn object() -> impl Strategy<Value = Value> {
             },
         )
     };
+    let named = select(&["a", "b", "c"][..]);
+    let module = getambassador::<ModuleConfig>("Module", json!({}), Just("ambassador"));
+    let module = module.prop_map(|mut object| {
+        let config = &mut object["spec"];
+        // Envoy makes the file, and runs the script.
+        if config["envoy_log_path"]
+            .as_str()
+            .is_some_and(|path| !path.ends_with('/'))
+        {
+            config["envoy_log_path"] = "/dev/null".into();
+        }
+        if config["lua_scripts"]
+            .as_str()
+            .is_some_and(|script| !script.starts_with("function"))
+        {
+            config["lua_scripts"] = "function (".into();
+        }
+        object["spec"] = json!({ "config": object["spec"].take() });
+        object
+    });
+    let resolver = |kind| getambassador::<KubernetesResolver>(kind, json!({}), named.clone());
     prop_oneof![
-        5 => getambassador("Mapping", fields::<Mapping>(), json!({"hostname": "*", "prefix": "/x/", "service": "a"})),
-        2 => getambassador("Host", fields::<Host>(), json!({"hostname": "a.example"})),
-        2 => getambassador("Listener", fields::<Listener>(), json!({
-            "port": 2, "protocol": "HTTP", "securityModel": "XFP",
+        5 => getambassador::<Mapping>("Mapping", json!({
+            "hostname": "*", "prefix": "/x/", "service": "a",
+        }), named.clone()),
+        1 => getambassador::<Host>("Host", json!({"hostname": "a.example"}), named.clone()),
+        1 => getambassador::<Host>("Host", json!({
+            "hostname": "b.example", "tlsSecret": {"name": "good"},
+        }), named.clone()),
+        2 => getambassador::<Listener>("Listener", json!({
+            "port": 2, "protocol": "HTTPS", "securityModel": "XFP",
             "hostBinding": {"namespace": {"from": "ALL"}},
-        })),
-        1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
+        }), named.clone()),
+        1 => getambassador::<TlsContext>("TLSContext", json!({"sni": "a.example"}), named.clone()),
+        1 => getambassador::<TcpMapping>("TCPMapping", json!({
+            "port": 2, "service": "a", "host": "a.example",
+        }), named.clone()),
+        2 => module,
+        1 => resolver("KubernetesServiceResolver"),
+        1 => resolver("KubernetesEndpointResolver"),
         2 => ingress(),
         1 => core("Service", &["spec", "ports", "clusterIP", "type", "externalName"], json!({"spec": {"clusterIP": "10.0.0.2", "ports": [{"port": 80}]}})),
         1 => core("Secret", &["data", "type", "tls.crt", "tls.key"], json!({"data": {}})),
         1 => core("Endpoints", &["subsets", "addresses", "ports"], json!({"subsets": []})),
+    ]
+}
+
+/// A resource whose fields are mostly of the right type, and hold anything.
+fn getambassador<T: JsonSchema>(
+    kind: &'static str,
+    base: Value,
+    name: impl Strategy<Value = &'static str>,
+) -> impl Strategy<Value = Value> {
+    let schema = Schema::of::<T>();
+    let names: Vec<String> = fields::<T>().into_iter().collect();
+    let any = prop::collection::vec((select(names.clone()), value(names)), 0..4);
+    let fields = prop_oneof![
+        3 => shaped(&schema, schema.root(), 5),
+        1 => any.prop_map(|fields| Value::Object(Map::from_iter(fields))),
+    ];
+    (fields, name).prop_map(move |(fields, name)| {
+        let mut spec = base.clone();
+        for (field, value) in fields.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        json!({
+            "apiVersion": "getambassador.io/v3alpha1",
+            "kind": kind,
+            "metadata": { "name": name, "labels": { "x-a": "a.b" } },
+            "spec": spec,
+        })
+    })
+}
+
+/// A value of the type that a schema says, with few of its fields, to a depth.
+fn shaped(schema: &Schema, node: &Value, depth: u32) -> BoxedStrategy<Value> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Just(Value::Null).boxed();
+    };
+    let variants = schema.variants(node).into_iter();
+    Union::new(variants.map(|variant| {
+        if let Some(properties) = variant["properties"].as_object() {
+            let chance = (4.0 / properties.len() as f64).min(0.6);
+            let fields = properties.iter().map(|(name, node)| {
+                let name = name.clone();
+                let value = shaped(schema, node, depth);
+                prop::option::weighted(chance, value.prop_map(move |value| (name.clone(), value)))
+            });
+            let fields: Vec<_> = fields.collect();
+            return fields
+                .prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+                .boxed();
+        }
+        if let Some(items) = variant.get("items") {
+            let items = prop::collection::vec(shaped(schema, items, depth), 0..3);
+            return items.prop_map(Value::from).boxed();
+        }
+        if let Some(each) = variant.get("additionalProperties") {
+            let fields = (text(), shaped(schema, each, depth));
+            return prop::collection::vec(fields, 0..3)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+                .boxed();
+        }
+        let types = &variant["type"];
+        match types.as_str().or(types[0].as_str()) {
+            Some("boolean") => any::<bool>().prop_map(Value::from).boxed(),
+            Some("integer" | "number") => number().boxed(),
+            Some("string") => text().prop_map(Value::from).boxed(),
+            _ => prop_oneof![text().prop_map(Value::from), number()].boxed(),
+        }
+    }))
+    .boxed()
+}
+
+fn text() -> impl Strategy<Value = String> {
+    select(TEXTS).prop_map(str::to_owned)
+}
+
+fn number() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        1 => any::<i64>().prop_map(Value::from),
+        1 => (-2i64..4).prop_map(Value::from),
+        2 => (0i64..1000).prop_map(Value::from),
+        1 => (-2i64..100_000).prop_map(Value::from),
     ]
 }
 
@@ -271,8 +435,7 @@ fn served(text: &str) -> Snapshot {
     if let Ok(manifest) = manifest::parse(&Arc::from("x.yaml"), text) {
         store.apply(manifest.objects, &[]);
     }
-    let read = |_: &str| Err("no files here".to_owned());
-    nuncio_envoy::encode(&nuncio_translate::translate(&mut store, &settings, read).gateway)
+    nuncio_envoy::encode(&nuncio_translate::translate(&mut store, &settings, file).gateway)
 }
 
 /// Whether the good Mapping has its route.
@@ -289,7 +452,7 @@ proptest! {
 
     #[test]
     fn what_is_valid_stays_in_effect(text in manifests()) {
-        let text = [GOOD, &text].concat();
+        let text = good() + &text;
         prop_assert!(serves_the_good(&served(&text)));
     }
 
@@ -304,16 +467,23 @@ proptest! {
     }
 }
 
-/// How many random configurations a real Envoy validates, and how many at once.
+/// How many random configurations a real Envoy validates, unless `PROPTEST_CASES` says, and how many
+/// at once.
 const VALIDATED: usize = 600;
 const AT_ONCE: usize = 100;
+
+fn validated() -> usize {
+    let cases = std::env::var("PROPTEST_CASES").ok();
+    cases.map_or(VALIDATED, |cases| cases.parse().unwrap())
+}
 
 #[test]
 fn envoy_takes_what_comes_of_it() {
     let mut runner = TestRunner::new(Config::default());
-    for _ in 0..VALIDATED / AT_ONCE {
+    let manifests = manifests();
+    for _ in 0..validated() / AT_ONCE {
         let texts: Vec<String> = (0..AT_ONCE)
-            .map(|_| manifests().new_tree(&mut runner).unwrap().current())
+            .map(|_| good() + &manifests.new_tree(&mut runner).unwrap().current())
             .collect();
         if validate(&texts).is_ok() {
             continue;

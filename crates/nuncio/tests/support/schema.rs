@@ -35,6 +35,10 @@ impl Schema {
         Self(schemars::schema_for!(T).to_value())
     }
 
+    pub(crate) fn root(&self) -> &Value {
+        &self.0
+    }
+
     pub(crate) fn fields(&self) -> Vec<Field> {
         let mut fields = Vec::new();
         self.walk(&self.0, "", &mut fields);
@@ -90,7 +94,7 @@ impl Schema {
     }
 
     /// What a schema may mean, its references followed.
-    fn variants<'a>(&'a self, schema: &'a Value) -> Vec<&'a Value> {
+    pub(crate) fn variants<'a>(&'a self, schema: &'a Value) -> Vec<&'a Value> {
         if let Some(reference) = schema["$ref"].as_str() {
             let target = self.0.pointer(reference.trim_start_matches('#'));
             return target
