@@ -28,7 +28,7 @@ use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::Resource;
 use nuncio_model::filter::{
     ADDRESS_ACCESS, ERROR_RESPONSES, FilterConfig, GrpcMethods, GrpcStats, Gzip, GzipLevel,
-    GzipStrategy, HttpFilter, ROUTE_ERROR_RESPONSES,
+    GzipStrategy, HttpFilter, LUA, ROUTE_ERROR_RESPONSES,
 };
 use prost::Name;
 
@@ -92,6 +92,7 @@ pub(crate) fn discovered(name: &Arc<str>) -> Entry {
         config_type: Some(ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
             config_source: Some(ads()),
             type_urls: vec![type_url(name)],
+            default_config: default_settings(name),
             ..Default::default()
         })),
         ..Default::default()
@@ -104,13 +105,20 @@ fn type_url(name: &str) -> String {
         "envoy.filters.http.grpc_http1_bridge" => grpc_bridge::Config::type_url(),
         "envoy.filters.http.grpc_web" => GrpcWeb::type_url(),
         "envoy.filters.http.grpc_stats" => grpc_stats::FilterConfig::type_url(),
-        "envoy.filters.http.lua" => Lua::type_url(),
+        LUA => Lua::type_url(),
         "envoy.filters.http.gzip" => compressor::Compressor::type_url(),
         "envoy.filters.http.buffer" => Buffer::type_url(),
         ERROR_RESPONSES | ROUTE_ERROR_RESPONSES => CustomResponse::type_url(),
         ADDRESS_ACCESS => Rbac::type_url(),
         other => unreachable!("invariant: {other} is the name of a filter"),
     }
+}
+
+/// What a filter does whose settings Envoy never took; without it, it answers 500. Only a script can
+/// fail when it is loaded, so only that filter does nothing then.
+fn default_settings(name: &str) -> Option<Any> {
+    let is_lua = name == LUA;
+    is_lua.then(|| pack(&Lua::default()))
 }
 
 /// ECDS: [`HttpFilter`] → `envoy.config.core.v3.TypedExtensionConfig`.

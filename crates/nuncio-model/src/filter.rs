@@ -42,7 +42,7 @@ impl FilterConfig {
             Self::GrpcHttp1Bridge => "envoy.filters.http.grpc_http1_bridge",
             Self::GrpcWeb => "envoy.filters.http.grpc_web",
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
-            Self::Lua(_) => "envoy.filters.http.lua",
+            Self::Lua(_) => LUA,
             Self::Gzip(_) => "envoy.filters.http.gzip",
             Self::Buffer { .. } => "envoy.filters.http.buffer",
             Self::ErrorResponses(_) => ERROR_RESPONSES,
@@ -51,6 +51,9 @@ impl FilterConfig {
         }
     }
 }
+
+/// The filter that runs a script.
+pub const LUA: &str = "envoy.filters.http.lua";
 
 /// The filter of [`FilterConfig::ErrorResponses`], which routes may switch off.
 pub const ERROR_RESPONSES: &str = "envoy.filters.http.custom_response";

@@ -33,7 +33,7 @@ pub fn report(served: &Served, xds: &nuncio_xds::Status, envoy: &supervisor::Sta
                 Some(ready) if ready.name() == *refusal.name => {
                     "give another port with AMBASSADOR_READY_PORT, or 0 for none"
                 }
-                _ => "the last version that Envoy accepted stays in effect",
+                _ => "the last version that Envoy accepted stays in effect, if there is one",
             });
     }
     if let supervisor::State::Exited { status, .. } = envoy {

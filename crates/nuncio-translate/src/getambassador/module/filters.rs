@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{GrpcStatsSettings, GzipSettings};
+use nuncio_api::getambassador::{GrpcStatsService, GrpcStatsSettings, GzipSettings};
 use nuncio_model::filter::{
     ADDRESS_ACCESS, AccessAction, AddressAccess, AddressOf, AddressPrincipal, CidrRange,
     FilterConfig, GrpcMethods, GrpcService, GrpcStats, Gzip, GzipLevel, GzipStrategy, HttpFilter,
@@ -48,7 +48,7 @@ impl Keys<'_, '_, '_> {
             filters.push(("enable_grpc_web", FilterConfig::GrpcWeb));
         }
         if let Some(spec) = &config.grpc_stats {
-            filters.push(("grpc_stats", FilterConfig::GrpcStats(grpc_stats(spec))));
+            filters.push(("grpc_stats", FilterConfig::GrpcStats(self.grpc_stats(spec))));
         }
         let script = config.lua_scripts.as_deref();
         if let Some(script) = script.filter(|script| !script.trim().is_empty()) {
@@ -89,6 +89,27 @@ impl Keys<'_, '_, '_> {
         let filters = &mut self.context.gateway.filters;
         filters.insert(Arc::clone(&name), filter);
         name
+    }
+
+    /// A service that is wrong is left out alone.
+    fn grpc_stats(&mut self, spec: &GrpcStatsSettings) -> GrpcStats {
+        let services = spec.services.as_deref().unwrap_or_default();
+        let methods = if !services.is_empty() {
+            let key = path("grpc_stats.services");
+            let services = services.iter().enumerate().filter_map(|(index, service)| {
+                let read = grpc_service(&format!("{key}[{index}]"), service);
+                self.take(read)
+            });
+            GrpcMethods::Of(services.collect())
+        } else if spec.all_methods == Some(true) {
+            GrpcMethods::All
+        } else {
+            GrpcMethods::None
+        };
+        GrpcStats {
+            methods,
+            upstream_stats: spec.upstream_stats == Some(true),
+        }
     }
 
     fn buffer(&mut self) -> Option<FilterConfig> {
@@ -286,29 +307,30 @@ fn cidr(text: &str) -> Option<CidrRange> {
     })
 }
 
-fn grpc_stats(spec: &GrpcStatsSettings) -> GrpcStats {
-    let services = spec.services.as_deref().unwrap_or_default();
-    let methods = if !services.is_empty() {
-        GrpcMethods::Of(
-            services
-                .iter()
-                .map(|service| GrpcService {
-                    name: service.name.as_str().into(),
-                    methods: service
-                        .method_names
-                        .iter()
-                        .map(|m| m.as_str().into())
-                        .collect(),
-                })
-                .collect(),
-        )
-    } else if spec.all_methods == Some(true) {
-        GrpcMethods::All
-    } else {
-        GrpcMethods::None
+/// A service that stands at `field`.
+fn grpc_service(field: &str, spec: &GrpcStatsService) -> Result<GrpcService, Mistake> {
+    let missing = |name: &str, help| {
+        let (field, message) = (format!("{field}.{name}"), "it names nothing");
+        Mistake::because(field, Reason::MissingField, message, help)
     };
-    GrpcStats {
-        methods,
-        upstream_stats: spec.upstream_stats == Some(true),
+    if spec.name.is_empty() {
+        return Err(missing(
+            "name",
+            "write a service with its package, such as shop.Orders",
+        ));
     }
+    if spec.method_names.is_empty() {
+        return Err(missing(
+            "method_names",
+            "write the methods that count for themselves",
+        ));
+    }
+    Ok(GrpcService {
+        name: spec.name.as_str().into(),
+        methods: spec
+            .method_names
+            .iter()
+            .map(|m| m.as_str().into())
+            .collect(),
+    })
 }

@@ -268,7 +268,8 @@ impl Keys<'_, '_, '_> {
     fn log_path(&mut self) -> Option<Arc<str>> {
         let text = self.config.envoy_log_path.as_deref();
         let text = text.filter(|text| !text.is_empty())?;
-        self.take(if text.starts_with('/') && !text.contains('\0') {
+        let is_file = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0');
+        self.take(if is_file {
             Ok(text.into())
         } else {
             Err(Mistake::new(
