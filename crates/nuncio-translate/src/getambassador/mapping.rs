@@ -137,6 +137,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             ));
         }
         let target = self.target(&path)?;
+        let cors = self.cors(&target);
         let defaults = &self.context.module.defaults;
         let edits = |what, add: &Option<_>, remove: &Option<Vec<String>>, defaults| {
             let own = header_edits("spec", what, add.as_ref(), remove.as_deref());
@@ -169,11 +170,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                 &spec.remove_response_headers,
                 &defaults.response_headers,
             )?,
-            cors: spec
-                .cors
-                .as_ref()
-                .map(cors)
-                .or_else(|| defaults.cors.clone()),
+            cors,
         })
     }
 
@@ -330,6 +327,25 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             priority: priority("spec.priority", spec.priority.as_deref())?,
             error_responses,
         })))
+    }
+
+    /// Envoy's filter passes over redirects.
+    fn cors(&mut self, target: &Target) -> Option<Cors> {
+        let spec = &self.object.spec;
+        if matches!(target, Target::Redirect(_)) {
+            if spec.cors.is_some() {
+                self.warn(
+                    "spec.cors",
+                    Reason::NoEffect,
+                    "cors has no effect: Envoy redirects whoever asks, pages of other origins too",
+                    "remove it; the Mapping that is redirected to may have it",
+                );
+            }
+            return None;
+        }
+        let defaults = &self.context.module.defaults;
+        let own = spec.cors.as_ref().map(cors);
+        own.or_else(|| defaults.cors.clone())
     }
 
     /// Each that is wrong is left out alone.
