@@ -32,9 +32,12 @@ pub fn compare(old: &Gateway, new: &Gateway) -> Changes {
     }
 }
 
+/// Parts of a gateway.
+type ByName<T> = BTreeMap<Arc<str>, T>;
+
 /// Compares objects by their names.
 fn objects<T>(
-    (old, new): (&BTreeMap<Arc<str>, T>, &BTreeMap<Arc<str>, T>),
+    (old, new): (&ByName<T>, &ByName<T>),
     what: impl Fn(&str, &T) -> String,
     origin: impl Fn(&T) -> Option<&Origin>,
     differences: impl Fn(&T, &T) -> Vec<Field>,
