@@ -443,10 +443,10 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         let spec = &self.object.spec;
         let mut upgrades: Vec<Arc<str>> = Vec::new();
         for (index, upgrade) in spec.allow_upgrade.iter().flatten().enumerate() {
-            if upgrade.trim().is_empty() {
+            if upgrade.trim().is_empty() || upgrade.contains(char::is_control) {
                 return Err(Mistake::new(
                     format!("spec.allow_upgrade[{index}]"),
-                    "an upgrade must not be empty",
+                    "an upgrade must not be empty, nor have line breaks",
                     "write the name of a protocol, such as websocket",
                 ));
             }
