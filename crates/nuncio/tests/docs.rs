@@ -69,7 +69,7 @@ const UNSEEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "of nuncio's own port, which tests/diagnostics looks at",
+        "of nuncio's own port: which peers it answers is tested beside it",
         &["Module.diagnostics.allow_non_local"],
     ),
     (

@@ -58,6 +58,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/ambassador/v0/diag/", get(diag::overview))
         .route("/ambassador/v0/diag", get(diag::overview))
         .route("/ambassador/v0/diag/{key}", get(diag::one))
+        .route("/ambassador/v0/diag-style.css", get(diag::style))
         .route_layer(guard)
         .route("/ambassador/v0/check_alive", get(health::alive))
         .route("/ambassador/v0/check_ready", get(health::ready))

@@ -76,6 +76,53 @@ fn read_stats(text: &str) -> Stats {
     stats
 }
 
+/// Of clusters, by name.
+pub(super) type Endpoints = HashMap<String, Vec<Endpoint>>;
+
+/// An endpoint as Envoy has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) address: String,
+    /// Why it gets no requests.
+    pub(super) problems: Vec<&'static str>,
+}
+
+pub(super) async fn endpoints(envoy: &AdminClient) -> Option<Endpoints> {
+    match envoy.get("/clusters").await {
+        Ok((StatusCode::OK, body)) => Some(read_endpoints(&String::from_utf8_lossy(&body))),
+        _ => None,
+    }
+}
+
+/// `<cluster>::<address>::health_flags::/failed_active_hc/…`, a line each, among others.
+fn read_endpoints(text: &str) -> Endpoints {
+    const FLAGS: [(&str, &str); 3] = [
+        ("failed_active_hc", "health check failed"),
+        ("failed_outlier_check", "left out: it failed too often"),
+        ("failed_eds_health", "not ready"),
+    ];
+    let mut endpoints = Endpoints::new();
+    for line in text.lines() {
+        let Some((place, flags)) = line.split_once("::health_flags::") else {
+            continue;
+        };
+        // An IPv6 address may have two colons in a row; the name of a cluster of nuncio has none.
+        let Some((cluster, address)) = place.split_once("::") else {
+            continue;
+        };
+        let flags = FLAGS.iter().filter(|(flag, _)| flags.contains(flag));
+        let endpoint = Endpoint {
+            address: address.to_owned(),
+            problems: flags.map(|(_, words)| *words).collect(),
+        };
+        endpoints
+            .entry(cluster.to_owned())
+            .or_default()
+            .push(endpoint);
+    }
+    endpoints
+}
+
 pub(super) async fn log_levels(envoy: &AdminClient) -> LogLevels {
     match envoy.post("/logging").await {
         Ok((StatusCode::OK, body)) => read_log_levels(&String::from_utf8_lossy(&body)),
@@ -115,6 +162,27 @@ mod tests {
         };
         assert_eq!(stats["quote.default"], quote);
         assert_eq!(stats["other"].completed, Some(7));
+    }
+
+    #[test]
+    fn endpoints_are_read_with_what_keeps_requests_from_them() {
+        let endpoints = read_endpoints(
+            "a::observability_name::a\n\
+             a::10.0.0.1:80::cx_active::0\n\
+             a::10.0.0.1:80::health_flags::healthy\n\
+             a::[2001:db8::1]:80::health_flags::/failed_active_hc/failed_eds_health\n",
+        );
+        let of = |address: &str, problems: &[&'static str]| Endpoint {
+            address: address.to_owned(),
+            problems: problems.to_vec(),
+        };
+        assert_eq!(
+            endpoints["a"],
+            [
+                of("10.0.0.1:80", &[]),
+                of("[2001:db8::1]:80", &["health check failed", "not ready"]),
+            ]
+        );
     }
 
     #[test]

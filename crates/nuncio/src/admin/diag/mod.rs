@@ -10,6 +10,7 @@ mod document;
 mod elements;
 mod groups;
 mod live;
+mod page;
 mod patch;
 mod report;
 mod scene;
@@ -17,25 +18,27 @@ mod services;
 mod system;
 mod webui;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{ConnectInfo, Path, Query, Request, State as Extract};
+use axum::extract::{ConnectInfo, OriginalUri, Path, Query, Request, State as Extract};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, StatusCode, header};
 use nuncio_translate::getambassador::Access;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+pub(super) use page::style;
 pub use patch::Patches;
 
 use super::{Admin, not_found, text};
 use document::Document;
+use page::View;
 use scene::{Needs, Scene};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Params {
+pub(in crate::admin) struct Params {
     /// Anything but empty asks for JSON.
     json: String,
     /// Only this key of the answer.
@@ -53,14 +56,17 @@ pub(super) struct Params {
 pub(super) async fn overview(
     Extract(admin): Extract<Admin>,
     Query(params): Query<Params>,
+    Query(view): Query<View>,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Response {
     let level_refused = set_log_level(&admin, params.loglevel.as_deref()).await;
     if params.json.is_empty() {
-        return text(
-            StatusCode::OK,
-            "Diagnostics are JSON: ask for /ambassador/v0/diag/?json=true\n",
-        );
+        if !uri.path().ends_with('/') {
+            return Redirect::permanent("diag/").into_response();
+        }
+        let scene = Scene::read(&admin, &headers, Needs::PAGE).await;
+        return page::page(&scene, &view);
     }
     let filter = params.filter.as_deref().filter(|key| !key.is_empty());
     let mut scene = Scene::read(&admin, &headers, Needs::of(filter)).await;
@@ -82,13 +88,20 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Response {
     let filter = params.filter.as_deref().filter(|key| !key.is_empty());
-    let scene = Scene::read(&admin, &headers, Needs::of(filter)).await;
+    let needs = match params.json.is_empty() {
+        true => Needs::PAGE,
+        false => Needs::of(filter),
+    };
+    let scene = Scene::read(&admin, &headers, needs).await;
     let Some(mut document) = Document::of_key(&scene, &key) else {
         let unknown = format!(
             "there is no group (grp-…), cluster or resource (name.namespace) \"{key}\" in effect\n"
         );
         return text(StatusCode::NOT_FOUND, unknown);
     };
+    if params.json.is_empty() {
+        return page::one(&document, &key);
+    }
     document.method = params.method;
     document.resource = params.resource;
     match filter {
@@ -105,10 +118,14 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let access = admin.served.borrow().inventory.access;
-    if access == Access::Local && !peer.ip().to_canonical().is_loopback() {
+    if !may_look(access, peer.ip()) {
         return not_found().await;
     }
     next.run(request).await
+}
+
+fn may_look(access: Access, peer: IpAddr) -> bool {
+    access == Access::Everybody || peer.to_canonical().is_loopback()
 }
 
 /// Sets the level of Envoy's log; whether that was wanted and not possible.
@@ -137,4 +154,17 @@ fn json<T: serde::Serialize>(answer: &T) -> Response {
 /// What stands in a [`Document`] under a key.
 fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("invariant: keys of maps are strings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_diagnostics_are_for_the_same_machine() {
+        let local = |peer: &str| may_look(Access::Local, peer.parse().unwrap());
+        assert!(local("127.0.0.1") && local("::1") && local("::ffff:127.0.0.2"));
+        assert!(!local("10.0.0.1") && !local("::ffff:10.0.0.1"));
+        assert!(may_look(Access::Everybody, "10.0.0.1".parse().unwrap()));
+    }
 }

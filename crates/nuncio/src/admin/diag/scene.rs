@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use nuncio_model::Report;
 
-use super::live::{self, LogLevels, Stats};
+use super::live::{self, Endpoints, LogLevels, Stats};
 use crate::admin::Admin;
 use crate::engine::Served;
 use crate::identity::Identity;
@@ -21,6 +21,7 @@ pub(super) struct Scene {
     /// Since Envoy answered the last change.
     pub(super) since_update: Option<Duration>,
     pub(super) stats: Option<Stats>,
+    pub(super) endpoints: Option<Endpoints>,
     pub(super) log_levels: LogLevels,
     /// Envoy's log was to have another level, and has not.
     pub(super) level_refused: bool,
@@ -36,9 +37,18 @@ pub(super) struct Needs {
     pub(super) stats: bool,
     pub(super) log_levels: bool,
     pub(super) banner: bool,
+    pub(super) endpoints: bool,
 }
 
 impl Needs {
+    /// For a page.
+    pub(super) const PAGE: Self = Self {
+        stats: true,
+        log_levels: true,
+        banner: true,
+        endpoints: true,
+    };
+
     /// For one key of the JSON, or for all.
     pub(super) fn of(key: Option<&str>) -> Self {
         let one_of = |keys: &[&str]| key.is_none_or(|key| key == "webui" || keys.contains(&key));
@@ -46,6 +56,7 @@ impl Needs {
             stats: one_of(&["cluster_stats", "cluster_info", "route_info"]),
             log_levels: one_of(&["loginfo"]),
             banner: one_of(&["banner_content"]),
+            endpoints: false,
         }
     }
 }
@@ -73,7 +84,14 @@ impl Scene {
                 _ => None,
             }
         };
-        let (stats, log_levels, banner) = futures::join!(stats, log_levels, banner);
+        let endpoints = async {
+            match needs.endpoints {
+                true => live::endpoints(&admin.envoy_admin).await,
+                false => None,
+            }
+        };
+        let (stats, log_levels, banner, endpoints) =
+            futures::join!(stats, log_levels, banner, endpoints);
         let header =
             |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
@@ -84,6 +102,7 @@ impl Scene {
             envoy,
             since_update: admin.gauges.since_acknowledged(),
             stats,
+            endpoints,
             log_levels,
             level_refused: false,
             banner,
