@@ -35,7 +35,8 @@ fn one(scene: &Scene, listener: &Listener) -> Markup {
             tr {
                 td {
                     @match &chain.tls {
-                        None => "any other connection",
+                        None if listener.filter_chains.len() == 1 => "every connection",
+                        None => "every other connection",
                         Some(tls) => {
                             "TLS for "
                             @match &tls.server_name {

@@ -34,7 +34,7 @@ fn group(scene: &Scene, index: usize) -> Markup {
         h1 { "Route " (index + 1) }
         p { (routes::request(group)) }
         h2 { "Goes to" }
-        @for member in &group.members { (routes::target(scene, group, member)) }
+        @for member in &group.members { (routes::target(scene, member)) }
         @if !group.rewrite.is_empty() { p { "The prefix becomes " code { (group.rewrite) } } }
         (notes(scene, |id| group.members.iter().any(|member| *member.resource == *id)))
     }

@@ -44,7 +44,7 @@ fn row(scene: &Scene, index: usize, group: &HttpGroup) -> Markup {
         tr {
             td { (index + 1) }
             td { (request(group)) }
-            td { @for member in &group.members { (target(scene, group, member)) } }
+            td { @for member in &group.members { (target(scene, member)) } }
             td {
                 @if group.built_in { "built in" } @else {
                     a href={ "./grp-" (group.id) } { (group.first().resource) }
@@ -86,7 +86,7 @@ fn condition(condition: &Condition) -> Markup {
     }
 }
 
-pub(super) fn target(scene: &Scene, group: &HttpGroup, member: &MemberInfo) -> Markup {
+pub(super) fn target(scene: &Scene, member: &MemberInfo) -> Markup {
     let clusters = &scene.served.gateway.clusters;
     let cluster = member.cluster.as_ref().and_then(|name| clusters.get(name));
     html! {
@@ -104,7 +104,7 @@ pub(super) fn target(scene: &Scene, group: &HttpGroup, member: &MemberInfo) -> M
                     " " span class={ "health " (health.color) } { (health.text) }
                 },
             }
-            @if group.members.len() > 1 { " " span.muted { (member.weight) "%" } }
+            @if member.weight != 100 { " " span.muted { (member.weight) "%" } }
         }
     }
 }
