@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use nuncio_model::{Entry, Gateway, Report, Severity};
+use nuncio_model::{Entry, Gateway, Report, ResourceId, Severity};
 use nuncio_sources::{ChangeSet, Folder, Position, position};
 use nuncio_translate::{Settings, Store};
 
@@ -65,14 +65,17 @@ impl Resources {
 
     /// The entries with the places that they are about, in the order of those.
     pub(crate) fn entries(&self) -> Vec<(Option<Position>, &Entry)> {
-        let place = |entry: &Entry| {
-            let source = self.store.source(&entry.resource)?;
-            position(source, &entry.field, |path| self.texts.read(path))
-        };
+        let place = |entry: &Entry| self.position(&entry.resource, &entry.field);
         let entries = self.report.entries().iter();
         let mut placed: Vec<_> = entries.map(|entry| (place(entry), entry)).collect();
         placed.sort();
         placed
+    }
+
+    /// Where a field of a resource stands.
+    pub(crate) fn position(&self, resource: &ResourceId, field: &str) -> Option<Position> {
+        let source = self.store.source(resource)?;
+        position(source, field, |path| self.texts.read(path))
     }
 
     pub(crate) fn count(&self, severity: Severity) -> usize {

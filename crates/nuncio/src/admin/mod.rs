@@ -1,6 +1,7 @@
 //! The admin server: health, diagnostics, metrics.
 
 mod diag;
+mod explain;
 mod health;
 mod metrics;
 
@@ -50,6 +51,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
         .route("/ambassador/v0/check_ready", get(health::ready))
         .route("/ambassador/v0/diag/", get(diag::overview))
         .route("/ambassador/v0/diag", get(diag::overview))
+        .route("/ambassador/v0/diag/explain", get(explain::explain))
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(admin);
