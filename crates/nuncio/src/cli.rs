@@ -261,17 +261,10 @@ pub enum DiffOutput {
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct ExplainArgs {
-    /// Folders or files of YAML or JSON manifests; none with --admin. The last argument is the URL.
-    #[arg(
-        value_name = "PATH",
-        required_unless_present = "admin",
-        conflicts_with = "admin"
-    )]
-    pub paths: Vec<PathBuf>,
-
-    /// What is asked for, such as http://shop.example:8080/cart.
-    #[arg(value_name = "URL", required = true)]
-    pub url: String,
+    /// Folders or files of YAML or JSON manifests, none with --admin; and last the URL that is asked
+    /// for, such as http://shop.example:8080/cart.
+    #[arg(value_name = "PATHS AND URL", required = true)]
+    pub paths_and_url: Vec<String>,
 
     /// Ask the running nuncio with this admin address instead.
     #[arg(long, value_name = "ADDR")]

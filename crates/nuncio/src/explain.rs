@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anstyle::Style;
@@ -32,12 +33,13 @@ pub fn run(args: &ExplainArgs) -> ExitCode {
 }
 
 fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut request = Request::parse(&args.method, &args.url, &args.header)?;
+    let (paths, url) = paths_and_url(args)?;
+    let mut request = Request::parse(&args.method, url, &args.header)?;
     request.listener_port = args.port;
     request.client = args.from;
     let explanation = match args.admin {
-        Some(admin) => ask(admin, args)?,
-        None => of_folders(args, &request)?,
+        Some(admin) => ask(admin, args, url)?,
+        None => of_folders(args, paths, &request)?,
     };
     match args.output {
         ExplainOutput::Text => text(out, &explanation)?,
@@ -46,10 +48,33 @@ fn explain(args: &ExplainArgs, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_folders(args: &ExplainArgs, request: &Request) -> anyhow::Result<Explanation> {
+fn paths_and_url(args: &ExplainArgs) -> anyhow::Result<(&[String], &str)> {
+    let Some((url, paths)) = args.paths_and_url.split_last() else {
+        anyhow::bail!(
+            "a URL is missing; write one such as http://shop.example/ as the last argument"
+        );
+    };
+    match (paths.is_empty(), args.admin) {
+        (true, None) => anyhow::bail!(
+            "it is not said whose request \"{url}\" is; write a folder of manifests before the \
+             URL, or --admin and the address of a running nuncio"
+        ),
+        (false, Some(_)) => anyhow::bail!(
+            "a folder and --admin are two gateways; write the one or the other before the URL"
+        ),
+        _ => Ok((paths, url)),
+    }
+}
+
+fn of_folders(
+    args: &ExplainArgs,
+    paths: &[String],
+    request: &Request,
+) -> anyhow::Result<Explanation> {
+    let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let environment = Environment::read().map_err(anyhow::Error::msg)?;
     let settings = resources::settings(&args.scope, &environment)?;
-    let resources = Resources::read(&args.paths, &environment, &settings)?;
+    let resources = Resources::read(&paths, &environment, &settings)?;
     let mut explanation = nuncio_explain::explain(&resources.gateway, request);
     explanation.locate(|source| {
         let position = resources.position(&source.resource(), &source.field)?;
@@ -87,12 +112,12 @@ fn text(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
 const PATH: &str = "/ambassador/v0/diag/explain";
 
 /// Asks a running nuncio.
-fn ask(admin: SocketAddr, args: &ExplainArgs) -> anyhow::Result<Explanation> {
+fn ask(admin: SocketAddr, args: &ExplainArgs, url: &str) -> anyhow::Result<Explanation> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (status, body) = runtime
-        .block_on(get(admin, &query(args)))
+        .block_on(get(admin, &query(args, url)))
         .with_context(|| format!("cannot ask the nuncio at {admin}; is it running there?"))?;
     if !status.is_success() {
         anyhow::bail!(
@@ -104,10 +129,10 @@ fn ask(admin: SocketAddr, args: &ExplainArgs) -> anyhow::Result<Explanation> {
         .with_context(|| format!("the nuncio at {admin} explains in another way: use its version"))
 }
 
-fn query(args: &ExplainArgs) -> String {
+fn query(args: &ExplainArgs, url: &str) -> String {
     let mut query = format!(
         "{PATH}?url={}&method={}",
-        encoded(&args.url),
+        encoded(url),
         encoded(&args.method)
     );
     for header in &args.header {
