@@ -41,7 +41,7 @@ pub enum Command {
 ///
 /// Listeners listen on --bind. Liveness, readiness, diagnostics and metrics are on --admin:
 ///   /ambassador/v0/check_alive, /ambassador/v0/check_ready,
-///   /ambassador/v0/diag/?json=true, /metrics
+///   /ambassador/v0/diag/ (a page; JSON with ?json=true), /metrics
 ///
 /// SIGTERM and SIGINT end it in order: no new work is taken from clients, what is under way is
 /// finished, then Envoy ends. After a SIGKILL Envoy goes on serving, and the next `nuncio run`
