@@ -1,5 +1,5 @@
 //! A table that is searched by a tree answers what the same table answers that is searched route by
-//! route: random tables and requests, side by side in one Envoy.
+//! route, and what `explain` says of it: random tables and requests, side by side in one Envoy.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,6 +16,7 @@ use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_envoy::{RouteSearch, StaticConfig, route_configuration_with};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
+use nuncio_explain::Outcome;
 use nuncio_model::route::{
     Action, HeaderEdits, HeaderMatch, PathMatch, QueryParameterMatch, Redirect, RedirectPath,
     RedirectStatus, Route, RouteMatch, RouteTable, RuntimeFraction, StringMatch, VirtualHost,
@@ -310,15 +311,21 @@ fn gateway(ports: [u16; 2]) -> nuncio_model::Gateway {
     nuncio_translate::translate(&mut store, &settings, read).gateway
 }
 
-fn snapshot(ports: [u16; 2], tables: &[Vec<Arc<Route>>]) -> (Snapshot, Vec<bool>) {
-    let gateway = gateway(ports);
-    let mut snapshot = nuncio_envoy::encode(&gateway);
+fn snapshot(
+    gateway: &mut nuncio_model::Gateway,
+    ports: [u16; 2],
+    tables: &[Vec<Arc<Route>>],
+) -> (Snapshot, Vec<bool>) {
+    let mut snapshot = nuncio_envoy::encode(gateway);
     let virtual_hosts: Vec<VirtualHost> = tables
         .iter()
         .enumerate()
         .map(|(number, routes)| VirtualHost {
             name: number.to_string().into(),
             domains: vec![Domain::new(&format!("{number}.example")).unwrap()],
+            origins: vec![Origin::new(Arc::new(ResourceId::new(
+                "", "Test", "default", "host",
+            )))],
             routes: routes.clone(),
             response_headers: HeaderEdits::default(),
         })
@@ -329,12 +336,10 @@ fn snapshot(ports: [u16; 2], tables: &[Vec<Arc<Route>>]) -> (Snapshot, Vec<bool>
         .zip([RouteSearch::List, RouteSearch::Tree])
     {
         let listener = gateway.listeners.values().find(|each| each.port == port);
-        let name = &listener.unwrap().filter_chains[0]
-            .http()
-            .unwrap()
-            .route_table;
+        let http = listener.unwrap().filter_chains[0].http();
+        let name = Arc::clone(&http.unwrap().route_table);
         let table = RouteTable {
-            name: Arc::clone(name),
+            name: Arc::clone(&name),
             virtual_hosts: virtual_hosts.clone(),
         };
         let resource: Resource = route_configuration_with(&table, search);
@@ -348,9 +353,10 @@ fn snapshot(ports: [u16; 2], tables: &[Vec<Arc<Route>>]) -> (Snapshot, Vec<bool>
         }
         snapshot.insert(
             ResourceType::RouteConfiguration,
-            Arc::clone(name),
+            Arc::clone(&name),
             Arc::new(resource),
         );
+        gateway.route_tables.insert(name, table);
     }
     (snapshot, trees)
 }
@@ -418,6 +424,27 @@ async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
     )
 }
 
+/// The same, as `explain` has it.
+fn explained(gateway: &nuncio_model::Gateway, port: u16, table: usize, asked: &Asked) -> String {
+    let url = format!("http://{table}.example{}", asked.path);
+    let headers = asked.headers.iter();
+    let headers = headers.map(|(name, value)| format!("{name}: {value}"));
+    let mut request = nuncio_explain::Request::parse(asked.method.as_str(), &url, headers).unwrap();
+    request.listener_port = Some(port);
+    let explanation = nuncio_explain::explain(gateway, &request);
+    let [share] = &*explanation.outcomes else {
+        panic!("nothing here is left to chance: {explanation}");
+    };
+    match &share.outcome {
+        Outcome::Refused { status, .. } => format!("{status}  "),
+        Outcome::Redirect {
+            status, location, ..
+        } => format!("{status}  {location}"),
+        Outcome::DirectResponse { status, body, .. } => format!("{status} {body} "),
+        other => panic!("no route does that: {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_tree_answers_what_the_list_answers() {
     let mut runner = TestRunner::deterministic();
@@ -426,7 +453,8 @@ async fn a_tree_answers_what_the_list_answers() {
     let drawn = prop::collection::vec(routes(), TABLES);
     tables.extend(drawn.new_tree(&mut runner).unwrap().current());
     let ports = [free_port(), free_port()];
-    let (snapshot, trees) = snapshot(ports, &tables);
+    let mut gateway = gateway(ports);
+    let (snapshot, trees) = snapshot(&mut gateway, ports, &tables);
     assert!(
         trees[..large].iter().all(|tree| *tree),
         "a rare route costs the tree"
@@ -447,6 +475,8 @@ async fn a_tree_answers_what_the_list_answers() {
             let actual = answer(&mut tree, table, &asked).await;
             let matches: Vec<_> = routes.iter().map(|route| &route.matches).collect();
             assert_eq!(actual, expected, "table {table}: {asked:?} of {matches:#?}");
+            let explained = explained(&gateway, ports[0], table, &asked);
+            assert_eq!(explained, expected, "explained: {asked:?} of {matches:#?}");
             seen.insert(expected);
         }
     }
