@@ -17,5 +17,5 @@ pub mod value;
 
 mod gateway;
 
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Named};
 pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity};

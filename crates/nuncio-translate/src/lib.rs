@@ -10,6 +10,7 @@
 //! resource is an entry of the report.
 
 pub mod certificate;
+mod endpoints;
 pub mod getambassador;
 pub mod ingress;
 pub mod resolve;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 use nuncio_model::{Gateway, Report};
 
+pub use endpoints::EndpointReads;
 use getambassador::Inventory;
 pub use settings::{ReadyPort, Settings};
-pub use store::{Element, Object, Scope, Store, Table};
+pub use store::{Element, Object, Scope, Store, Table, Touched};
 
 /// What came of the resources.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,7 @@ pub struct Translation {
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
     pub ingress_status: ingress::Status,
+    pub endpoint_reads: EndpointReads,
 }
 
 /// Turns everything in a store into one gateway, with the files that resources name as `read` gives

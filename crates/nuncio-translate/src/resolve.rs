@@ -54,9 +54,19 @@ pub fn resolve(
     if let Ok(address) = bare.parse() {
         return Resolved::Address(address);
     }
-    let Some(service) = find(store, namespace, host) else {
-        return Resolved::Unknown;
-    };
+    match find(store, namespace, host) {
+        Some(service) => resolve_service(store, service, through, port),
+        None => Resolved::Unknown,
+    }
+}
+
+/// Resolves a port of a Service.
+pub(crate) fn resolve_service(
+    store: &Store,
+    service: &Object<ServiceSpec>,
+    through: Through,
+    port: u16,
+) -> Resolved {
     if service.spec.type_.as_deref() == Some("ExternalName") {
         return match service.spec.external_name.as_deref() {
             Some(name) if !name.is_empty() => {

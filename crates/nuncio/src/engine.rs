@@ -11,7 +11,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
-use nuncio_translate::{Element, Settings, Store, ingress};
+use nuncio_translate::{Element, EndpointReads, Settings, Store, Touched, ingress};
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
@@ -23,15 +23,26 @@ pub struct Served {
     pub change: u64,
     pub gateway: Gateway,
     /// What the sources and the front ends have to say; see [`crate::overview`] for the whole.
-    pub report: Report,
+    pub report: Arc<Report>,
     /// What is in effect, by resource.
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     /// The resources of getambassador.io that could be read.
-    pub elements: Vec<Arc<dyn Element>>,
+    pub elements: Arc<[Arc<dyn Element>]>,
     pub ingress_status: ingress::Status,
     /// Emissary's keys of the resources that the report is about.
-    pub keys: BTreeMap<Arc<ResourceId>, String>,
+    pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
     pub snapshot: Arc<Snapshot>,
+    /// How much was computed anew.
+    pub recomputed: Recomputed,
+}
+
+/// How much a change set was worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recomputed {
+    #[default]
+    Everything,
+    /// So many sets of endpoints, and nothing else.
+    Endpoints(usize),
 }
 
 /// Turns change sets into snapshots.
@@ -40,6 +51,8 @@ pub struct Engine {
     settings: Settings,
     source_problems: Vec<Entry>,
     files: NamedFiles,
+    /// What of the present translation endpoints can change.
+    endpoint_reads: EndpointReads,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -50,6 +63,7 @@ impl Engine {
             settings,
             source_problems: Vec::new(),
             files: NamedFiles::default(),
+            endpoint_reads: EndpointReads::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -60,9 +74,53 @@ impl Engine {
 
     /// Takes a change set up and publishes what comes of it.
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
+        let started = Instant::now();
+        let touched = self.store.apply(changes.upserted, &changes.deleted);
+        let more = touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
-        self.store.apply(changes.upserted, &changes.deleted);
-        self.publish()
+        let endpoints = if more {
+            None
+        } else {
+            self.with_endpoints(&touched)
+        };
+        let served = endpoints.unwrap_or_else(|| self.translated());
+        self.publish(served, started)
+    }
+
+    /// What is served, with other endpoints. `None` if they change more than themselves.
+    fn with_endpoints(&self, touched: &Touched) -> Option<Served> {
+        let mut served = Served::clone(&self.served.borrow());
+        if served.change == 0 {
+            return None;
+        }
+        let mut changed = 0;
+        for (namespace, name) in &touched.endpoints_of {
+            let sets = self
+                .endpoint_reads
+                .of_service(&self.store, namespace, name)?;
+            for (name, endpoints) in sets {
+                // A set that was read for a resource which is left out is in no gateway.
+                if served
+                    .gateway
+                    .endpoints
+                    .get(&name)
+                    .is_none_or(|set| set.endpoints == endpoints)
+                {
+                    continue;
+                }
+                let all = Arc::make_mut(&mut served.gateway.endpoints);
+                let Some(set) = all.get_mut(&name) else {
+                    continue;
+                };
+                set.endpoints = endpoints;
+                let resource = Arc::new(nuncio_envoy::cluster_load_assignment(set));
+                let kind = ResourceType::ClusterLoadAssignment;
+                Arc::make_mut(&mut served.snapshot).insert(kind, name, resource);
+                changed += 1;
+            }
+        }
+        served.recomputed = Recomputed::Endpoints(changed);
+        Some(served)
     }
 
     /// Whether files that resources name are others now.
@@ -72,15 +130,17 @@ impl Engine {
 
     /// Reads those files again and publishes what comes of it.
     pub fn read_files_again(&mut self) -> Arc<Served> {
+        let started = Instant::now();
         self.store.forget_files();
-        self.publish()
+        let served = self.translated();
+        self.publish(served, started)
     }
 
-    fn publish(&mut self) -> Arc<Served> {
-        let started = Instant::now();
+    fn translated(&mut self) -> Served {
         let read = |path: &str| self.files.read(path);
         let translation = nuncio_translate::translate(&mut self.store, &self.settings, read);
         self.files.keep(&translation.files);
+        self.endpoint_reads = translation.endpoint_reads;
         let snapshot = nuncio_envoy::encode(&translation.gateway);
 
         let mut report = translation.report;
@@ -95,20 +155,29 @@ impl Engine {
                 Some((Arc::clone(&entry.resource), key.to_owned()))
             })
             .collect();
+        Served {
+            change: 0,
+            gateway: translation.gateway,
+            report: Arc::new(report),
+            inventory: Arc::new(translation.inventory),
+            elements: self.store.elements().into(),
+            ingress_status: translation.ingress_status,
+            keys: Arc::new(keys),
+            snapshot: Arc::new(snapshot),
+            recomputed: Recomputed::Everything,
+        }
+    }
+
+    fn publish(&self, served: Served, started: Instant) -> Arc<Served> {
         let served = Arc::new(Served {
             change: self.served.borrow().change + 1,
-            gateway: translation.gateway,
-            report,
-            inventory: translation.inventory,
-            elements: self.store.elements(),
-            ingress_status: translation.ingress_status,
-            keys,
-            snapshot: Arc::new(snapshot),
+            ..served
         });
         self.served.send_replace(Arc::clone(&served));
         tracing::debug!(
             change = served.change,
             resources = served.snapshot.len(),
+            recomputed = ?served.recomputed,
             elapsed_ms = started.elapsed().as_secs_f64() * 1e3,
             "took a change up"
         );

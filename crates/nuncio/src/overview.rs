@@ -12,7 +12,7 @@ use crate::supervisor;
 
 /// Every entry that stands now.
 pub fn report(served: &Served, xds: &nuncio_xds::Status, envoy: &supervisor::State) -> Report {
-    let mut report = served.report.clone();
+    let mut report = Report::clone(&served.report);
     for refusal in &xds.refused {
         let origin = served
             .origin(refusal.resource_type, &refusal.name)

@@ -72,7 +72,7 @@ fn render(args: &RenderArgs) -> anyhow::Result<u8> {
 
 /// A Mapping may lead to Envoy's admin interface. Nothing makes it a socket here: it is a port.
 fn reach_admin(gateway: &mut Gateway, socket: &Arc<str>, port: u16) {
-    for cluster in gateway.clusters.values_mut() {
+    for cluster in Arc::make_mut(&mut gateway.clusters).values_mut() {
         if matches!(&cluster.discovery, Discovery::Pipe(path) if path == socket) {
             cluster.discovery = Discovery::Static(vec![Endpoint {
                 address: Ipv4Addr::LOCALHOST.into(),

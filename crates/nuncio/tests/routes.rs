@@ -356,7 +356,7 @@ fn snapshot(
             Arc::clone(&name),
             Arc::new(resource),
         );
-        gateway.route_tables.insert(name, table);
+        Arc::make_mut(&mut gateway.route_tables).insert(name, table);
     }
     (snapshot, trees)
 }

@@ -281,14 +281,14 @@ impl Clusters {
 
     pub(super) fn finish(self, context: &mut Context<'_>) {
         for cluster in self.by_name.into_values().flatten() {
-            match context.gateway.clusters.entry(Arc::clone(&cluster.name)) {
+            match Arc::make_mut(&mut context.gateway.clusters).entry(Arc::clone(&cluster.name)) {
                 MapEntry::Vacant(vacant) => {
                     vacant.insert(cluster);
                 }
                 MapEntry::Occupied(_) => {}
             }
         }
-        context.gateway.endpoints.extend(self.endpoints);
+        Arc::make_mut(&mut context.gateway.endpoints).extend(self.endpoints);
     }
 }
 
@@ -406,7 +406,9 @@ fn discovery(
     } else {
         object.namespace()
     };
-    match resolve(context.store, namespace, through, host, port) {
+    let resolved = resolve(context.store, namespace, through, host, port);
+    context.endpoint_reads.record(through, port, &resolved);
+    match resolved {
         Resolved::Address(address) => (Discovery::Static(vec![Endpoint { address, port }]), None),
         Resolved::Service {
             id,

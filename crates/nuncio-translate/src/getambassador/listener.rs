@@ -201,7 +201,7 @@ fn of_tcp_mappings(
             per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: groups.iter().map(|group| group.chain()).collect(),
         };
-        context.gateway.listeners.insert(name, listener);
+        Arc::make_mut(&mut context.gateway.listeners).insert(name, listener);
     }
 }
 
@@ -324,9 +324,9 @@ impl Build<'_> {
                 name: Arc::clone(&self.name),
                 virtual_hosts: self.virtual_hosts(),
             };
-            gateway.route_tables.insert(Arc::clone(&self.name), table);
+            Arc::make_mut(&mut gateway.route_tables).insert(Arc::clone(&self.name), table);
         }
-        gateway.listeners.insert(Arc::clone(&self.name), listener);
+        Arc::make_mut(&mut gateway.listeners).insert(Arc::clone(&self.name), listener);
         true
     }
 

@@ -58,7 +58,7 @@ pub use group::MemberKind;
 pub(crate) use made::{Made, MadeMapping};
 
 use crate::store::Store;
-use crate::{Settings, Translation};
+use crate::{EndpointReads, Settings, Translation};
 
 /// What every step reads and writes.
 pub(crate) struct Context<'a> {
@@ -70,6 +70,7 @@ pub(crate) struct Context<'a> {
     module: module::Module,
     /// Files that resources name.
     files: BTreeSet<Arc<str>>,
+    endpoint_reads: EndpointReads,
 }
 
 impl Context<'_> {
@@ -106,6 +107,7 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         gateway: Gateway::default(),
         module: module::Module::default(),
         files: BTreeSet::new(),
+        endpoint_reads: EndpointReads::default(),
     };
     context.module = module::read(&mut context);
     context.gateway.ready = settings.ready.map(|ready| Ready {
@@ -131,6 +133,7 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         report: context.report,
         inventory,
         files: context.files,
+        endpoint_reads: context.endpoint_reads,
         ..Translation::default()
     }
 }

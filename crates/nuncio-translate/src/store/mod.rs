@@ -15,6 +15,7 @@ mod scope;
 mod selector;
 mod table;
 mod tls_module;
+mod touched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};
 pub use tls_module::NAME as TLS_MODULE;
+pub use touched::Touched;
 
 /// The group of EndpointSlice.
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
@@ -134,10 +136,13 @@ impl Store {
         }
     }
 
-    /// Takes changes up. An object in `upserted` replaces the one of the same name.
-    pub fn apply(&mut self, upserted: Vec<RawObject>, deleted: &[ObjectKey]) {
+    /// Takes changes up, and says what they touch. An object in `upserted` replaces the one of the
+    /// same name.
+    pub fn apply(&mut self, upserted: Vec<RawObject>, deleted: &[ObjectKey]) -> Touched {
+        let mut touched = Touched::default();
         let mut contested = BTreeSet::new();
         for key in deleted {
+            touched.note(self, key);
             self.forget(key);
             self.annotations
                 .parent_changed(key, Vec::new(), &mut contested);
@@ -145,6 +150,7 @@ impl Store {
         }
         for object in upserted {
             let key = object.key();
+            touched.note(self, &key);
             self.forget(&key);
             if !self.scope.sees(&object.meta.namespace, &object.meta.labels) {
                 self.annotations
@@ -163,10 +169,12 @@ impl Store {
             }
             let rkey = format!("{}.{}.1", object.meta.name, object.meta.namespace);
             self.read(object, rkey);
+            touched.note(self, &key);
         }
         for key in contested {
             self.settle(&key);
         }
+        touched
     }
 
     /// Reads those of the files that have not been read yet, and forgets all others. Whether there

@@ -32,7 +32,7 @@ pub(in crate::getambassador) fn with_route_error_responses(
         origin: origin.clone(),
         config,
     };
-    context.gateway.filters.insert(name, filter);
+    Arc::make_mut(&mut context.gateway.filters).insert(name, filter);
 }
 
 impl Keys<'_, '_, '_> {
@@ -86,7 +86,7 @@ impl Keys<'_, '_, '_> {
             origin: self.object.at(path(key)),
             config,
         };
-        let filters = &mut self.context.gateway.filters;
+        let filters = Arc::make_mut(&mut self.context.gateway.filters);
         filters.insert(Arc::clone(&name), filter);
         name
     }
