@@ -7,6 +7,7 @@ use nuncio_model::route::{RouteTable, VirtualHost};
 use crate::proto::bool_value;
 use crate::resource;
 use crate::route::{headers_to_add, headers_to_remove, route};
+use crate::statistics::virtual_clusters;
 
 /// Encodes a route table.
 pub fn route_configuration(table: &RouteTable) -> Resource {
@@ -24,6 +25,7 @@ fn virtual_host(host: &VirtualHost) -> rds::VirtualHost {
         name: host.name.to_string(),
         domains: host.domains.iter().map(ToString::to_string).collect(),
         routes: host.routes.iter().map(|each| route(each)).collect(),
+        virtual_clusters: virtual_clusters(&host.domains),
         response_headers_to_add: headers_to_add(&host.response_headers),
         response_headers_to_remove: headers_to_remove(&host.response_headers),
         ..Default::default()
