@@ -14,6 +14,7 @@ run: toolchain ## Build, install Envoy, and start the gateway on examples/quicks
 
 test: toolchain ## Install what the tests need and run all of them
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    CHROMEDRIVER="$$(scripts/install-chromium.sh)" && export CHROMEDRIVER && \
 	    $(CARGO) test --workspace --locked
 
 lint: toolchain ## Formatting, clippy with warnings denied, shell scripts

@@ -12,6 +12,7 @@ mod filter;
 mod health;
 mod listener;
 mod log;
+mod matcher;
 mod proto;
 mod quic;
 mod rbac;
@@ -27,9 +28,12 @@ mod tls;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use nuncio_envoy_api::json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 use nuncio_model::Gateway;
+use nuncio_model::route::Route;
 use prost::Message;
+use serde_json::Value;
 
 /// The Envoy whose API and behaviour the encoders are written and tested against.
 pub const ENVOY_VERSION: &str = "1.40";
@@ -43,7 +47,7 @@ pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use static_config::StaticConfig;
-pub use table::route_configuration;
+pub use table::{RouteSearch, route_configuration, route_configuration_with};
 
 /// Encodes everything.
 pub fn encode(gateway: &Gateway) -> Snapshot {
@@ -77,6 +81,12 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
         insert(ResourceType::RouteConfiguration, name, resource);
     }
     snapshot
+}
+
+/// One route in Envoy's words, as people write them.
+pub fn route_json(each: &Route) -> Result<Value, json::Error> {
+    let any = nuncio_envoy_api::pack(&route::route(each));
+    json::body_to_json(&any.type_url, &any.value)
 }
 
 fn resource(message: &impl Message) -> Resource {

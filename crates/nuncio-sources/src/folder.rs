@@ -13,7 +13,7 @@ use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ChangeSet;
-use crate::locate::{self, DocumentLines};
+use crate::locate::{DocumentLines, Tree};
 use crate::manifest::{Syntax, file_resource};
 
 mod read;
@@ -354,7 +354,7 @@ impl Folder {
                 .ok()
                 .filter(|bytes| Some(xxh3_128(bytes)) == file.hash && file.fault.is_none())
                 .and_then(|bytes| String::from_utf8(bytes).ok());
-            file.lines = text.map(|text| locate::lines(&text, Syntax::of(name)));
+            file.lines = text.map(|text| Tree::parse(&text, Syntax::of(name)).lines());
         }
         let line = match (&object.source, &file.lines) {
             (SourceRef::File { document, item, .. }, Some(lines)) => {

@@ -16,7 +16,7 @@ pub mod manifest;
 pub mod watch;
 
 pub use folder::Folder;
-pub use locate::{Position, position};
+pub use locate::{Position, positions};
 pub use watch::Watcher;
 
 use nuncio_api::{ObjectKey, RawObject};

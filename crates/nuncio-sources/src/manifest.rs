@@ -7,7 +7,7 @@ use nuncio_api::{ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use serde_json::{Map, Value};
 
-use crate::locate;
+use crate::locate::Tree;
 
 pub(crate) mod json;
 
@@ -54,6 +54,7 @@ pub fn parse(path: &Arc<str>, text: &str) -> Result<Manifest, SyntaxError> {
     let mut reader = Reader {
         path,
         text,
+        tree: None,
         manifest: Manifest::default(),
     };
     for (document, body) in documents.into_iter().enumerate() {
@@ -107,6 +108,8 @@ struct Refusal {
 struct Reader<'a> {
     path: &'a Arc<str>,
     text: &'a str,
+    /// Of the text, once a refusal had to say where it is.
+    tree: Option<Tree>,
     manifest: Manifest,
 }
 
@@ -148,13 +151,10 @@ impl Reader<'_> {
     }
 
     fn refuse(&mut self, document: usize, item: Option<usize>, refusal: &Refusal) {
-        let at = locate::locate(
-            self.text,
-            Syntax::of(self.path),
-            document,
-            item,
-            refusal.field,
-        );
+        let tree = self
+            .tree
+            .get_or_insert_with(|| Tree::parse(self.text, Syntax::of(self.path)));
+        let at = tree.locate(document, item, refusal.field);
         let line = at.map_or(String::new(), |(line, _)| format!("line {line}: "));
         let origin = Origin::new(file_resource(self.path));
         let mut entry = Entry::new(

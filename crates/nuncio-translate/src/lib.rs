@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  RawObject ──▶ store ──▶ ingress ──▶ getambassador ──▶ Gateway
-//!                  │          │              │              + routes, as the diagnostics list them
+//!                  │          │              │              + inventory, for the diagnostics
 //!                  └────── report ◀──────────┘
 //! ```
 //!
@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use nuncio_model::{Gateway, Report};
 
-use getambassador::RouteInfo;
+use getambassador::Inventory;
 pub use settings::{ReadyPort, Settings};
-pub use store::{Object, Scope, Store, Table};
+pub use store::{Element, Object, Scope, Store, Table};
 
 /// What came of the resources.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,8 @@ pub struct Translation {
     pub gateway: Gateway,
     /// In an order that depends only on what it says.
     pub report: Report,
-    /// The routes as the diagnostics list them, in the order in which they match.
-    pub routes: Vec<RouteInfo>,
+    /// What is in effect, as the diagnostics show it.
+    pub inventory: Inventory,
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
     pub ingress_status: ingress::Status,

@@ -1,7 +1,7 @@
 //! The pipeline: change sets in, snapshots for Envoy out.
 //!
 //! One [`Engine`] owns the store. Everything it computes is published as one [`Served`], so that
-//! whoever looks sees a gateway, its report and its routes that belong together.
+//! whoever looks sees a gateway, its report and its inventory that belong together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::time::Instant;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
-use nuncio_translate::getambassador::RouteInfo;
-use nuncio_translate::{Settings, Store, ingress};
+use nuncio_translate::getambassador::Inventory;
+use nuncio_translate::{Element, Settings, Store, ingress};
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
@@ -24,7 +24,10 @@ pub struct Served {
     pub gateway: Gateway,
     /// What the sources and the front ends have to say; see [`crate::overview`] for the whole.
     pub report: Report,
-    pub routes: Vec<RouteInfo>,
+    /// What is in effect, by resource.
+    pub inventory: Inventory,
+    /// The resources of getambassador.io that could be read.
+    pub elements: Vec<Arc<dyn Element>>,
     pub ingress_status: ingress::Status,
     /// Emissary's keys of the resources that the report is about.
     pub keys: BTreeMap<Arc<ResourceId>, String>,
@@ -96,7 +99,8 @@ impl Engine {
             change: self.served.borrow().change + 1,
             gateway: translation.gateway,
             report,
-            routes: translation.routes,
+            inventory: translation.inventory,
+            elements: self.store.elements(),
             ingress_status: translation.ingress_status,
             keys,
             snapshot: Arc::new(snapshot),

@@ -24,6 +24,11 @@ pub struct StateLabels {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct LevelLabel {
+    pub level: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct SeverityLabel {
     pub severity: &'static str,
 }
@@ -45,6 +50,8 @@ pub struct Gauges {
     /// Emissary's names for the report, which its users' dashboards ask for.
     pub diagnostics_errors: Gauge,
     pub diagnostics_notices: Gauge,
+    /// 1 once the diagnostics were asked for the level `debug`, until another.
+    pub log_level: Family<LevelLabel, Gauge>,
 }
 
 /// Seconds: a change is milliseconds when little is there and seconds when much is.
@@ -69,6 +76,7 @@ impl Default for Gauges {
             envoy_restarts: Gauge::default(),
             diagnostics_errors: Gauge::default(),
             diagnostics_notices: Gauge::default(),
+            log_level: Family::default(),
         };
         registry.register(
             "nuncio_changes",
@@ -120,6 +128,12 @@ impl Default for Gauges {
             "Warnings and notices in the report",
             this.diagnostics_notices.clone(),
         );
+        registry.register(
+            "ambassador_log_level",
+            "Whether Envoy logs at a level that the diagnostics set",
+            this.log_level.clone(),
+        );
+        drop(this.log_level.get_or_create(&LevelLabel { level: "debug" }));
         Self {
             registry: Mutex::new(registry),
             ..this
@@ -147,6 +161,12 @@ impl Gauges {
     /// How long ago Envoy answered the last change; `None` before the first.
     pub fn since_acknowledged(&self) -> Option<Duration> {
         lock(&self.last_acknowledged).map(|at| at.elapsed())
+    }
+
+    /// Envoy's log has another level now.
+    pub fn set_log_level(&self, level: &str) {
+        let debug = self.log_level.get_or_create(&LevelLabel { level: "debug" });
+        debug.set(i64::from(level == "debug"));
     }
 
     /// Prometheus' text form.

@@ -10,6 +10,8 @@ pub struct Identity {
     pub hostname: String,
     pub scope: Scope,
     pub cluster_id: String,
+    /// Whether Envoy sends statistics.
+    pub statsd: bool,
     pub started: Instant,
     pub started_at: SystemTime,
 }
@@ -26,6 +28,7 @@ impl Identity {
                 .into_owned(),
             scope,
             cluster_id,
+            statsd: false,
             started: Instant::now(),
             started_at: SystemTime::now(),
         }

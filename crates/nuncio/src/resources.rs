@@ -1,11 +1,9 @@
 //! Folders and files read once, for the commands that serve nothing.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nuncio_model::{Entry, Gateway, Report, Severity};
-use nuncio_sources::{ChangeSet, Folder, Position, position};
+use nuncio_model::{Entry, Gateway, Report, ResourceId, Severity};
+use nuncio_sources::{ChangeSet, Folder, Position, positions};
 use nuncio_translate::{Settings, Store};
 
 use crate::cli::ScopeArgs;
@@ -19,7 +17,6 @@ pub(crate) struct Resources {
     pub(crate) gateway: Gateway,
     pub(crate) report: Report,
     store: Store,
-    texts: Texts,
 }
 
 /// How the resources are read that count.
@@ -59,20 +56,32 @@ impl Resources {
             gateway: translation.gateway,
             report,
             store,
-            texts: Texts::default(),
         })
     }
 
     /// The entries with the places that they are about, in the order of those.
     pub(crate) fn entries(&self) -> Vec<(Option<Position>, &Entry)> {
-        let place = |entry: &Entry| {
-            let source = self.store.source(&entry.resource)?;
-            position(source, &entry.field, |path| self.texts.read(path))
-        };
+        self.placed(|_| true)
+    }
+
+    /// Only the wanted ones: to say where an entry is, its file is read and parsed once more.
+    fn placed(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<(Option<Position>, &Entry)> {
         let entries = self.report.entries().iter();
-        let mut placed: Vec<_> = entries.map(|entry| (place(entry), entry)).collect();
+        let entries: Vec<&Entry> = entries.filter(|entry| wanted(entry)).collect();
+        let fields = entries
+            .iter()
+            .map(|entry| (self.store.source(&entry.resource), &*entry.field));
+        let places = positions(fields, |path| std::fs::read_to_string(path).ok());
+        let mut placed: Vec<_> = places.into_iter().zip(entries).collect();
         placed.sort();
         placed
+    }
+
+    /// Where a field of a resource stands.
+    pub(crate) fn position(&self, resource: &ResourceId, field: &str) -> Option<Position> {
+        let fields = [(self.store.source(resource), field)];
+        let places = positions(fields, |path| std::fs::read_to_string(path).ok());
+        places.into_iter().next()?
     }
 
     pub(crate) fn count(&self, severity: Severity) -> usize {
@@ -82,10 +91,8 @@ impl Resources {
 
     /// Says on standard error what is not in effect; whether anything is not.
     pub(crate) fn say_errors(&self) -> bool {
-        for (at, entry) in self.entries() {
-            if entry.severity == Severity::Error {
-                eprintln!("{}", line(at.as_ref(), entry));
-            }
+        for (at, entry) in self.placed(|entry| entry.severity == Severity::Error) {
+            eprintln!("{}", line(at.as_ref(), entry));
         }
         self.count(Severity::Error) > 0
     }
@@ -96,19 +103,5 @@ pub(crate) fn line(at: Option<&Position>, entry: &Entry) -> String {
     match at {
         Some(at) => format!("{at}: {}: {entry}", entry.severity),
         None => format!("{}: {entry}", entry.severity),
-    }
-}
-
-/// The text of files, read once each.
-#[derive(Default)]
-struct Texts(RefCell<HashMap<String, Option<String>>>);
-
-impl Texts {
-    fn read(&self, path: &str) -> Option<String> {
-        self.0
-            .borrow_mut()
-            .entry(path.to_owned())
-            .or_insert_with(|| std::fs::read_to_string(Path::new(path)).ok())
-            .clone()
     }
 }

@@ -90,7 +90,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         pod_labels,
         ..Settings::new(&scope)
     };
-    let identity = Arc::new(Identity::new(scope.clone(), environment.cluster_id));
+    let identity = Arc::new(Identity {
+        statsd: environment.statsd.is_some(),
+        ..Identity::new(scope.clone(), environment.cluster_id)
+    });
 
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
@@ -105,7 +108,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let served = take_up(&ads, &gauges, || engine.apply(first));
     tracing::info!(
         listeners = served.gateway.listeners.len(),
-        routes = served.routes.len(),
+        routes = served.inventory.groups.len(),
         clusters = served.gateway.clusters.len(),
         "read {}",
         join(&args.manifests)
@@ -166,6 +169,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         envoy_admin: envoy.admin(),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),
+        banner: environment.banner,
+        patches: Arc::default(),
     };
     tokio::spawn(log_report(admin.clone()));
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));

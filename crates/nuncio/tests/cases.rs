@@ -20,7 +20,7 @@ use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
-use nuncio_sources::{manifest, position};
+use nuncio_sources::{manifest, positions};
 use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use serde_json::{Map, Value, json};
@@ -255,10 +255,12 @@ fn elide(value: &mut Value) {
 }
 
 fn report(outcome: &Outcome) -> Value {
-    let entries = outcome.report.entries().iter().map(|entry| {
-        let source = outcome.store.source(&entry.resource);
-        let at = source
-            .and_then(|source| position(source, &entry.field, |_| Some(outcome.input.clone())));
+    let entries = outcome.report.entries().iter();
+    let fields = entries
+        .clone()
+        .map(|entry| (outcome.store.source(&entry.resource), &*entry.field));
+    let places = positions(fields, |_| Some(outcome.input.clone()));
+    let entries = entries.zip(places).map(|(entry, at)| {
         let mut fields = Map::new();
         fields.insert("resource".into(), entry.resource.to_string().into());
         if !entry.field.is_empty() {

@@ -53,7 +53,6 @@ const UNSEEN: &[(&str, &[&str])] = &[
             "Module.auth_enabled",
             "Module.buffer.max_request_time",
             "Module.debug_mode",
-            "Module.diagnostics.allow_non_local",
             "Module.envoy_validation_timeout",
             "Module.liveness_probe.allow_non_local",
             "Module.prune_unreachable_routes",
@@ -68,6 +67,10 @@ const UNSEEN: &[(&str, &[&str])] = &[
             "Module.xff_num_trusted_hops",
             "TLSContext.redirect_cleartext_from",
         ],
+    ),
+    (
+        "of nuncio's own port: which peers it answers is tested beside it",
+        &["Module.diagnostics.allow_non_local"],
     ),
     (
         "how it was written in an old version, for the conversion back",

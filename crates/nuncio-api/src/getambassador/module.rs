@@ -395,7 +395,8 @@ pub struct BuiltInRoute {
     ///
     /// Envoy: `RouteAction.cluster`.
     pub service: Option<String>,
-    /// Nothing: `--admin` says who can reach diagnostics.
+    /// Of diagnostics that are not enabled: whether other machines can have them on `--admin`; only
+    /// this one when absent. Of probes nothing.
     pub allow_non_local: Option<bool>,
 }
 

@@ -40,6 +40,16 @@ items:
 - *gone
 "#;
 
+fn locate(
+    text: &str,
+    syntax: Syntax,
+    document: usize,
+    item: Option<usize>,
+    field: &str,
+) -> Option<(usize, usize)> {
+    Tree::parse(text, syntax).locate(document, item, field)
+}
+
 fn at(field: &str) -> (usize, usize) {
     locate(YAML, Syntax::Yaml, 0, None, field).unwrap()
 }
@@ -73,7 +83,7 @@ fn finds_items_of_lists_and_aliased_fields() {
         locate(text, Syntax::Yaml, 0, Some(1), "metadata.name"),
         Some((5, 5))
     );
-    let lines = lines(text, Syntax::Yaml);
+    let lines = Tree::parse(text, Syntax::Yaml).lines();
     assert_eq!((lines[0].line, lines[0].items.as_slice()), (1, &[3, 6][..]));
 }
 
@@ -107,12 +117,12 @@ fn annotated(document: usize) -> SourceRef {
 #[test]
 fn an_object_from_an_annotation_is_found_in_its_parents_file() {
     let show = |document, field, text: &str| {
-        position(&annotated(document), field, |path| {
+        let source = annotated(document);
+        let places = positions([(Some(&source), field)], |path| {
             assert_eq!(path, "a.yaml");
             Some(text.to_owned())
-        })
-        .unwrap()
-        .to_string()
+        });
+        places[0].as_ref().unwrap().to_string()
     };
     assert_eq!(show(0, "name", YAML), "a.yaml:11:7");
     assert_eq!(show(1, "prefix", YAML), "a.yaml:14:7");
@@ -125,6 +135,40 @@ fn an_object_from_an_annotation_is_found_in_its_parents_file() {
     assert_eq!(show(1, "prefix", &spaced), "a.yaml:16:7");
 }
 
+/// A text is parsed as it is read, so that whoever reads each file once parses it once.
+#[test]
+fn each_file_is_read_once_however_much_is_asked_of_it() {
+    let source = |path: &str, document| SourceRef::File {
+        path: Arc::from(path),
+        document,
+        item: None,
+    };
+    let sources: Vec<_> = (0..500)
+        .flat_map(|n| ["a.yaml", "b.json", "gone.yaml"].map(|path| source(path, n)))
+        .collect();
+    let mut wanted: Vec<_> = sources.iter().map(|source| (Some(source), "b")).collect();
+    wanted.push((None, "b"));
+    let mut read = Vec::new();
+    let places = positions(wanted, |path| {
+        read.push(path.to_owned());
+        match path {
+            "a.yaml" => Some("a: 1\nb: 2\n---\n".repeat(500)),
+            "b.json" => Some("{\"a\": 1,\n\"b\": 2} ".repeat(500)),
+            _ => None,
+        }
+    });
+    read.sort();
+    assert_eq!(read, ["a.yaml", "b.json", "gone.yaml"]);
+    assert_eq!(places.len(), 1501);
+    let place = |index: usize| places[index].as_ref().map(Position::to_string);
+    for n in 0..500 {
+        assert_eq!(place(3 * n), Some(format!("a.yaml:{}:1", 3 * n + 2)));
+        assert_eq!(place(3 * n + 1), Some(format!("b.json:{}:1", n + 2)));
+        assert_eq!(place(3 * n + 2), None);
+    }
+    assert_eq!(place(1500), None);
+}
+
 proptest! {
     #[test]
     fn any_text_and_field_is_looked_up_without_panic(
@@ -133,6 +177,6 @@ proptest! {
     ) {
         let _ = locate(&text, Syntax::Yaml, 0, None, &field);
         let _ = locate(&text, Syntax::Json, 0, Some(0), &field);
-        let _ = lines(&text, Syntax::Yaml);
+        let _ = Tree::parse(&text, Syntax::Yaml).lines();
     }
 }

@@ -190,10 +190,10 @@ proptest! {
         let path = Arc::from("a.yaml");
         if let Ok(manifest) = parse(&path, &text) {
             // Whatever was read is found again.
-            for object in &manifest.objects {
-                let text = text.clone();
-                prop_assert!(crate::position(&object.source, "kind", |_| Some(text.clone())).is_some());
-            }
+            let objects = manifest.objects.iter();
+            let kinds = objects.map(|object| (Some(&object.source), "kind"));
+            let found = crate::positions(kinds, |_| Some(text.clone()));
+            prop_assert!(found.iter().all(Option::is_some));
         }
     }
 }

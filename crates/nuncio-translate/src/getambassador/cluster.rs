@@ -19,6 +19,7 @@ use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
+use super::diagnostics::Upstream;
 use super::envoy_admin;
 use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
@@ -46,6 +47,8 @@ pub(super) struct ClusterSpec {
     pub(super) port: u16,
     /// Of the Mapping, or of the Module.
     pub(super) load_balancing: Option<LoadBalancing>,
+    /// The name of what finds its addresses.
+    resolver: Arc<str>,
     cluster: Cluster,
     endpoints: Option<EndpointSet>,
 }
@@ -173,6 +176,10 @@ impl ClusterSpec {
             service: service.to_owned(),
             host: name.host.clone(),
             port,
+            resolver: match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
+                Some(name) => name.into(),
+                None => resolver::default_name(through).into(),
+            },
             cluster: Cluster {
                 lb_policy: load_balancing
                     .as_ref()
@@ -225,6 +232,8 @@ pub(super) struct Clusters {
     /// By the name that Emissary would give; of one name, each with settings of its own.
     by_name: BTreeMap<String, Vec<Cluster>>,
     endpoints: BTreeMap<Arc<str>, EndpointSet>,
+    /// What each was made for, for the diagnostics.
+    pub(super) upstreams: BTreeMap<Arc<str>, Upstream>,
 }
 
 impl Clusters {
@@ -258,6 +267,15 @@ impl Clusters {
             };
             format!("{}-{}", spec.name, &digest(&format!("{settings:?}"))[..8]).into()
         };
+        self.upstreams.insert(
+            Arc::clone(&name),
+            Upstream {
+                service: spec.service.clone(),
+                host: spec.host.clone(),
+                port: spec.port,
+                resolver: Arc::clone(&spec.resolver),
+            },
+        );
         clusters.push(Cluster {
             name: Arc::clone(&name),
             ..spec.cluster.clone()

@@ -1,119 +1,265 @@
-//! Routes as Emissary's diagnostics show them (`route_info`).
+//! What became of the resources, as the diagnostics show it: what the gateway itself no longer
+//! says, because it knows no resources.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use nuncio_api::getambassador::{InsecureAction, TlsContext};
+use nuncio_model::route::{Action, PathMatch};
+use nuncio_model::{Origin, ResourceId};
+
+use super::Context;
+use super::cluster::Clusters;
 use super::group::{Group, Member, MemberKind};
+use super::host::Host;
+use super::mapping::Criterion;
+use super::resolver;
+use super::tcpmapping::TcpGroup;
+use crate::store::Object;
 
-/// One group of Mappings. The names of the fields are Emissary's, which its users' scripts read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouteInfo {
-    pub _route: GroupInfo,
-    pub _source: String,
-    pub _group_id: String,
-    pub key: String,
+/// Everything that is in effect, by resource.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// In the order in which they match.
+    pub groups: Vec<HttpGroup>,
+    pub tcp_groups: Vec<TcpGroupInfo>,
+    /// By hostname.
+    pub hosts: Vec<HostInfo>,
+    /// What is behind each cluster, by its name.
+    pub upstreams: BTreeMap<Arc<str>, Upstream>,
+    pub resolvers: Vec<ResolverInfo>,
+    pub tls_contexts: Vec<Arc<Object<TlsContext>>>,
+    pub access: Access,
+}
+
+/// Who may look at the diagnostics on nuncio's own port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    #[default]
+    Everybody,
+    /// Only who is on the same machine, or in the same pod.
+    Local,
+}
+
+/// Mappings that share their requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpGroup {
+    /// Emissary's: a hash of its criteria.
+    pub id: String,
+    pub name: String,
     pub prefix: String,
-    pub rewrite: String,
-    pub method: String,
-    pub headers: Vec<HeaderInfo>,
-    pub clusters: Vec<RouteCluster>,
+    pub path: PathKind,
+    pub case_sensitive: bool,
+    /// What requests must have, `:authority` and `:method` included.
+    pub headers: Vec<Condition>,
+    pub query_parameters: Vec<Condition>,
     pub host: String,
+    pub method: String,
     pub precedence: i64,
+    pub rewrite: String,
+    pub labels: BTreeMap<String, String>,
+    /// Nobody wrote it: a probe, or nuncio's diagnostics.
+    pub built_in: bool,
+    /// At least one.
+    pub members: Vec<MemberInfo>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct GroupInfo {
-    pub group_id: String,
-    pub kind: &'static str,
-    pub name: String,
-    pub mappings: Vec<MappingInfo>,
+impl HttpGroup {
+    /// Whom the group is named after.
+    pub fn first(&self) -> &MemberInfo {
+        let mut members = self.members.iter();
+        let first = members.find(|member| member.kind != MemberKind::Shadow);
+        first.unwrap_or(&self.members[0])
+    }
+
+    /// What a request must have beside its host and its method.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let headers = self.headers.iter();
+        headers.filter(|header| !header.name.starts_with(':'))
+    }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MappingInfo {
-    pub name: String,
-    pub namespace: String,
-    pub location: String,
-    pub cluster_name: String,
-    pub cluster_service: String,
+/// How `prefix` is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    Prefix,
+    Segments,
+    Exact,
+    Regex,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeaderInfo {
+/// A header or a query parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
     pub name: String,
     pub value: String,
     pub regex: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct RouteCluster {
+/// One Mapping of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberInfo {
+    pub resource: Arc<ResourceId>,
+    /// Of the Mapping, also where it was made of another resource.
     pub name: String,
+    /// Emissary's key.
+    pub rkey: String,
     pub service: String,
+    /// `None` is a redirect.
+    pub cluster: Option<Arc<str>>,
+    /// In percent.
     pub weight: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub type_label: Option<&'static str>,
+    pub kind: MemberKind,
+    pub rewrite: String,
 }
 
-pub(super) fn route_info(group: &Group) -> RouteInfo {
+/// TCPMappings that share their connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpGroupInfo {
+    pub id: String,
+    pub name: String,
+    pub address: String,
+    pub port: u16,
+    /// The server name whose TLS ends here.
+    pub host: Option<String>,
+    /// At least one.
+    pub members: Vec<MemberInfo>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostInfo {
+    pub name: String,
+    pub namespace: String,
+    pub origin: Origin,
+    pub hostname: String,
+    /// The secret, by Envoy's name for it, that TLS is terminated with.
+    pub certificate: Option<Arc<str>>,
+    /// Whether clients must show a certificate.
+    pub client_certificate: bool,
+    pub insecure: InsecureAction,
+    /// Nobody wrote it as a Host.
+    pub made: bool,
+}
+
+/// What a cluster was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// As it is written.
+    pub service: String,
+    pub host: String,
+    pub port: u16,
+    pub resolver: Arc<str>,
+}
+
+/// A resolver that is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolverInfo {
+    pub kind: &'static str,
+    pub name: Arc<str>,
+    /// Its key; `None` where it comes with nuncio.
+    pub rkey: Option<String>,
+}
+
+pub(super) fn inventory(
+    context: &Context<'_>,
+    clusters: &Clusters,
+    groups: &[Group],
+    tcp_groups: &[TcpGroup],
+    hosts: &[Host],
+) -> Inventory {
+    let upstreams = clusters.upstreams.clone();
+    let mut used: Vec<&Arc<str>> = upstreams.values().map(|of| &of.resolver).collect();
+    used.sort();
+    used.dedup();
+    let store = context.store;
+    let written = store.tls_contexts.by_rkey().into_iter();
+    Inventory {
+        groups: groups.iter().map(http_group).collect(),
+        tcp_groups: tcp_groups.iter().map(TcpGroup::info).collect(),
+        hosts: hosts.iter().map(host).collect(),
+        resolvers: used
+            .iter()
+            .map(|name| resolver::info(store, name))
+            .collect(),
+        upstreams,
+        tls_contexts: written
+            .chain(store.module_tls_contexts())
+            .cloned()
+            .collect(),
+        access: context.module.diagnostics_access,
+    }
+}
+
+fn http_group(group: &Group) -> HttpGroup {
     let criteria = &group.criteria;
     let value_of = |name: &str| {
         let mut headers = criteria.headers.iter();
         headers.find(|c| c.name == name).map(|c| c.value.clone())
     };
-    let host = value_of(":authority").unwrap_or_else(|| "*".to_owned());
-    let redirect = group.members.iter().any(|m| m.kind == MemberKind::Redirect);
-    let first = group.members.iter().find(|m| m.kind != MemberKind::Shadow);
-    RouteInfo {
-        key: format!("http://{host}{}", criteria.prefix),
+    let matches = &group.routes[0].matches;
+    let redirect = group
+        .routes
+        .iter()
+        .any(|route| matches!(route.action, Action::Redirect(_)));
+    let mut members = group.members.iter();
+    let first = members.find(|member| member.kind != MemberKind::Shadow);
+    HttpGroup {
+        id: group.id.clone(),
+        name: group.name.clone(),
         prefix: criteria.prefix.clone(),
-        rewrite: match first {
-            Some(first) if !redirect => first.rewrite.clone(),
-            _ => String::new(),
+        path: match matches.path {
+            PathMatch::Prefix(_) => PathKind::Prefix,
+            PathMatch::Segments(_) => PathKind::Segments,
+            PathMatch::Exact(_) => PathKind::Exact,
+            PathMatch::Regex(_) => PathKind::Regex,
         },
+        case_sensitive: matches.case_sensitive,
+        headers: criteria.headers.iter().map(condition).collect(),
+        query_parameters: criteria.query_parameters.iter().map(condition).collect(),
+        host: value_of(":authority").unwrap_or_else(|| "*".to_owned()),
         method: value_of(":method").unwrap_or_else(|| "*".to_owned()),
-        headers: criteria
-            .headers
-            .iter()
-            .filter(|c| !c.name.starts_with(':'))
-            .map(|c| HeaderInfo {
-                name: c.name.clone(),
-                value: c.value.clone(),
-                regex: c.regex,
-            })
-            .collect(),
-        clusters: group.members.iter().map(cluster).collect(),
-        host,
         precedence: criteria.precedence,
-        _source: first.map(|first| first.rkey.clone()).unwrap_or_default(),
-        _group_id: group.id.clone(),
-        _route: GroupInfo {
-            group_id: group.id.clone(),
-            kind: "IRHTTPMappingGroup",
-            name: group.name.clone(),
-            mappings: group.members.iter().map(mapping).collect(),
-        },
+        rewrite: first
+            .filter(|_| !redirect)
+            .map(|first| first.rewrite.clone())
+            .unwrap_or_default(),
+        labels: group.labels.clone(),
+        built_in: group.built_in,
+        members: group.members.iter().map(member).collect(),
     }
 }
 
-fn cluster(member: &Member) -> RouteCluster {
-    RouteCluster {
-        name: member.cluster.as_deref().unwrap_or_default().to_owned(),
-        service: member.service.clone(),
-        weight: member.weight,
-        type_label: match member.kind {
-            MemberKind::Route => None,
-            MemberKind::Shadow => Some("shadow"),
-            MemberKind::Redirect => Some("redirect"),
-        },
+fn condition(criterion: &Criterion) -> Condition {
+    Condition {
+        name: criterion.name.clone(),
+        value: criterion.value.clone(),
+        regex: criterion.regex,
     }
 }
 
-fn mapping(member: &Member) -> MappingInfo {
-    let id = &member.origin.resource;
-    MappingInfo {
+fn member(member: &Member) -> MemberInfo {
+    MemberInfo {
+        resource: Arc::clone(&member.origin.resource),
         name: member.name.clone(),
-        namespace: id.namespace.to_string(),
-        location: member.rkey.clone(),
-        cluster_name: member.cluster.as_deref().unwrap_or_default().to_owned(),
-        cluster_service: member.service.clone(),
+        rkey: member.rkey.clone(),
+        service: member.service.clone(),
+        cluster: member.cluster.clone(),
+        weight: member.weight,
+        kind: member.kind,
+        rewrite: member.rewrite.clone(),
+    }
+}
+
+fn host(host: &Host) -> HostInfo {
+    let termination = host.tls.as_ref().map(|tls| &tls.termination);
+    HostInfo {
+        name: host.name.clone(),
+        namespace: host.namespace.clone(),
+        origin: host.origin.clone(),
+        hostname: host.hostname.to_string(),
+        certificate: termination.map(|tls| Arc::clone(&tls.certificate)),
+        client_certificate: termination.is_some_and(|tls| tls.clients.required),
+        insecure: host.insecure,
+        made: host.made,
     }
 }

@@ -53,9 +53,11 @@ pub(super) struct Member {
     pub(super) rewrite: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum MemberKind {
+/// What a Mapping is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberKind {
     Route,
+    /// It gets copies of requests.
     Shadow,
     Redirect,
 }

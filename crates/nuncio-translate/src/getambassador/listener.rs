@@ -395,6 +395,7 @@ impl Build<'_> {
             let class = (groups.as_slice(), host.insecure as u8);
             if let Some(at) = index.get(&class) {
                 classes[*at].domains.push(host.hostname.clone());
+                classes[*at].origins.push(host.origin.clone());
                 continue;
             }
             index.insert(class, classes.len());
@@ -408,6 +409,7 @@ impl Build<'_> {
                 // host; so they are of the listener, and each Host has its own within.
                 name: format!("{}.{}", self.name.replace('.', "_"), host.hostname).into(),
                 domains: vec![host.hostname.clone()],
+                origins: vec![host.origin.clone()],
                 routes,
                 response_headers: response_headers.clone(),
             });

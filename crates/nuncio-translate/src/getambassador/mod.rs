@@ -51,7 +51,11 @@ use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
-pub use diagnostics::{HeaderInfo, MappingInfo, RouteCluster, RouteInfo};
+pub use diagnostics::{
+    Access, Condition, HostInfo, HttpGroup, Inventory, MemberInfo, PathKind, ResolverInfo,
+    TcpGroupInfo, Upstream,
+};
+pub use group::MemberKind;
 pub(crate) use made::{Made, MadeMapping};
 
 use crate::store::Store;
@@ -121,12 +125,12 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
     tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
     listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
-    let routes = groups.iter().map(diagnostics::route_info).collect();
+    let inventory = diagnostics::inventory(&context, &clusters, &groups, &tcp_groups, &hosts);
     clusters.finish(&mut context);
     Translation {
         gateway: context.gateway,
         report: context.report,
-        routes,
+        inventory,
         files: context.files,
         ..Translation::default()
     }

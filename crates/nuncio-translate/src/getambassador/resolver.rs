@@ -1,10 +1,14 @@
 //! `resolver`: how the name of a service becomes addresses.
 
+use std::sync::Arc;
+
 use nuncio_model::Reason;
 
 use super::Context;
+use super::diagnostics::ResolverInfo;
 use super::mistake::Mistake;
 use crate::resolve::Through;
+use crate::store::Store;
 
 /// What a name of a resolver means. Resolvers are known by their names in all namespaces; those
 /// that Emissary brings along may be defined anew.
@@ -31,5 +35,32 @@ pub(super) fn find(context: &Context<'_>, field: &str, name: &str) -> Result<Thr
             format!("resolver {name} is unknown!"),
             "write kubernetes-service or kubernetes-endpoint, or define a resolver of that name",
         )),
+    }
+}
+
+/// The name of the resolver that is meant where none is named.
+pub(super) fn default_name(through: Through) -> &'static str {
+    match through {
+        Through::Service => "kubernetes-service",
+        Through::Endpoints => "kubernetes-endpoint",
+    }
+}
+
+/// What a name that [`find`] knows stands for.
+pub(super) fn info(store: &Store, name: &Arc<str>) -> ResolverInfo {
+    let service = store.service_resolvers.iter().find(|r| r.name() == &**name);
+    let endpoint = store
+        .endpoint_resolvers
+        .iter()
+        .find(|r| r.name() == &**name);
+    let by_service = service.is_some() || endpoint.is_none() && &**name == "kubernetes-service";
+    ResolverInfo {
+        kind: if by_service {
+            "KubernetesServiceResolver"
+        } else {
+            "KubernetesEndpointResolver"
+        },
+        name: Arc::clone(name),
+        rkey: service.or(endpoint).map(|resolver| resolver.rkey.clone()),
     }
 }

@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::association::globs_intersect;
-use super::cluster::{ClusterSpec, Clusters};
+use super::cluster::{ClusterSpec, Clusters, digest};
+use super::diagnostics::{MemberInfo, TcpGroupInfo};
 use super::envoy_admin;
+use super::group::MemberKind;
 use super::host::Host;
 use super::mistake::Mistake;
 use super::tls::TlsSettings;
@@ -33,9 +35,26 @@ pub(super) struct TcpGroup {
     /// TLS of one name, which ends here; `None` takes all that no other chain takes.
     pub(super) tls: Option<DownstreamTls>,
     proxy: TcpProxy,
+    shown: Vec<MemberInfo>,
 }
 
 impl TcpGroup {
+    pub(super) fn info(&self) -> TcpGroupInfo {
+        let host = self.tls.as_ref().map(|tls| match &tls.server_name {
+            Some(name) => name.to_string(),
+            None => "*".to_owned(),
+        });
+        let criteria = format!("TCP-{}-{}", self.port, host.as_deref().unwrap_or_default());
+        TcpGroupInfo {
+            id: digest(&criteria),
+            name: self.name.clone(),
+            address: self.address.to_string(),
+            port: self.port,
+            host,
+            members: self.shown.clone(),
+        }
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         &self.members[0]
     }
@@ -301,7 +320,24 @@ fn finish(
             .help("give one of them a weight above 0, or none");
         return None;
     }
+    let shown = shares
+        .iter()
+        .map(|share| {
+            let parsed = &members[share.member];
+            MemberInfo {
+                resource: Arc::clone(&parsed.object.id),
+                name: parsed.object.name().to_owned(),
+                rkey: parsed.object.rkey.clone(),
+                service: parsed.cluster.service.clone(),
+                cluster: (share.percent > 0).then(|| clusters.name(&parsed.cluster)),
+                weight: share.percent,
+                kind: MemberKind::Route,
+                rewrite: String::new(),
+            }
+        })
+        .collect();
     Some(TcpGroup {
+        shown,
         name: format!("GROUP: {}", first.object.name()),
         address: first.place.address,
         port: first.place.port,

@@ -7,6 +7,7 @@
 //! breaks regular expressions and headers that way.
 
 mod annotation;
+mod element;
 mod kinds;
 mod read;
 mod schema;
@@ -29,6 +30,7 @@ use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, Report, ResourceId};
 use serde_json::Value;
 
+pub use element::Element;
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};

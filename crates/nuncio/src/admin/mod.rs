@@ -1,6 +1,8 @@
 //! The admin server: health, diagnostics, metrics.
 
+mod banner;
 mod diag;
+mod explain;
 mod health;
 mod metrics;
 
@@ -8,6 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
@@ -31,7 +35,12 @@ pub struct Admin {
     pub envoy_admin: AdminClient,
     pub draining: watch::Receiver<bool>,
     pub gauges: Arc<Gauges>,
+    pub banner: Option<Banner>,
+    pub patches: Arc<Patches>,
 }
+
+pub use banner::Banner;
+pub use diag::Patches;
 
 /// Binds the address, or says what to do when that cannot be.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -45,14 +54,21 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
+    let guard = middleware::from_fn_with_state(admin.clone(), diag::guard);
     let app = Router::new()
-        .route("/ambassador/v0/check_alive", get(health::alive))
-        .route("/ambassador/v0/check_ready", get(health::ready))
         .route("/ambassador/v0/diag/", get(diag::overview))
         .route("/ambassador/v0/diag", get(diag::overview))
+        .route("/ambassador/v0/diag/explain", get(explain::explain))
+        .route("/ambassador/v0/diag/{key}", get(diag::one))
+        .route("/ambassador/v0/diag-style.css", get(diag::style))
+        .route_layer(guard)
+        .route("/ambassador/v0/check_alive", get(health::alive))
+        .route("/ambassador/v0/check_ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .fallback(not_found)
         .with_state(admin);
+    let app: IntoMakeServiceWithConnectInfo<_, SocketAddr> =
+        app.into_make_service_with_connect_info();
     axum::serve(listener, app).await
 }
 

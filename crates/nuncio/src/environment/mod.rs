@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use nuncio_translate::{ReadyPort, Scope};
 
+use crate::admin::Banner;
+
 pub use variables::{Effect, VARIABLES, table, without_effect};
 
 /// The port of health, diagnostics and metrics.
@@ -29,6 +31,8 @@ pub struct Environment {
     /// The installation's name, where it is not to be nuncio's own choice.
     pub cluster_id: Option<String>,
     pub strict_label_selectors: bool,
+    /// What the diagnostics show above everything.
+    pub banner: Option<Banner>,
     /// Address of health, diagnostics and metrics.
     pub admin: SocketAddr,
     pub ready: Option<ReadyPort>,
@@ -67,6 +71,7 @@ impl Environment {
             scope: Scope::from_vars(get)?,
             cluster_id: get("AMBASSADOR_CLUSTER_ID"),
             strict_label_selectors: !is_true(&get, "DISABLE_STRICT_LABEL_SELECTORS")?,
+            banner: banner(&get)?,
             admin: admin(&get, loopback)?,
             ready: ready(&get, loopback)?,
             base_id: number(&get, "AMBASSADOR_ENVOY_BASE_ID", "a number, such as 1")?,
@@ -99,6 +104,15 @@ fn admin(get: &impl Fn(&str) -> Option<String>, loopback: IpAddr) -> Result<Sock
         address.unwrap_or(loopback),
         port.unwrap_or(ADMIN_PORT),
     ))
+}
+
+fn banner(get: &impl Fn(&str) -> Option<String>) -> Result<Option<Banner>, String> {
+    const NAME: &str = "AMBASSADOR_DIAGD_BANNER_ENDPOINT";
+    let Some(url) = get(NAME) else {
+        return Ok(None);
+    };
+    let banner = Banner::new(&url);
+    banner.map(Some).map_err(|write| wrong(NAME, &url, &write))
 }
 
 fn ready(

@@ -66,7 +66,10 @@ pub const VARIABLES: &[Variable] = &[
     variable("AMBASSADOR_DEBUG_CLUSTER_CONFIG", No(DEBUG)),
     variable(
         "AMBASSADOR_DIAGD_BANNER_ENDPOINT",
-        No("the diagnostics show no banner"),
+        Read(
+            "–",
+            "a URL at `http://localhost` whose text the diagnostics show above everything",
+        ),
     ),
     variable("AMBASSADOR_DIAGD_BIND_ADDREASS", No(DIAGD)),
     variable("AMBASSADOR_DIAGD_BIND_PORT", No(DIAGD)),

@@ -18,6 +18,7 @@ use nuncio_model::value::PathLiteral;
 use serde_json::Value;
 
 use super::Context;
+use super::diagnostics::Access;
 use super::mistake::Mistake;
 use super::service::ServiceName;
 use crate::store::{Object, TLS_MODULE};
@@ -31,6 +32,7 @@ const NAME: &str = "ambassador";
 #[derive(Clone, Debug)]
 pub(super) struct Module {
     pub(super) built_in: BuiltIn,
+    pub(super) diagnostics_access: Access,
     /// Whether dots in the names of a TLSContext's Secrets separate a namespace.
     pub(super) tls_secret_namespacing: bool,
     pub(super) defaults: Defaults,
@@ -78,6 +80,7 @@ impl Default for Module {
                 readiness_probe: Probe::new("/ambassador/v0/check_ready"),
                 diagnostics: Probe::new("/ambassador/v0/"),
             },
+            diagnostics_access: Access::default(),
             tls_secret_namespacing: true,
             defaults: Defaults::default(),
             options: Arc::new(options::default()),
@@ -147,6 +150,14 @@ impl Keys<'_, '_, '_> {
         let tls_secret_namespacing = defaults.and_then(|defaults| defaults.tls_secret_namespacing);
         Module {
             built_in: self.built_in(default.built_in),
+            diagnostics_access: match &self.config.diagnostics {
+                Some(BuiltInRoute {
+                    enabled: Some(false),
+                    allow_non_local,
+                    ..
+                }) if *allow_non_local != Some(true) => Access::Local,
+                _ => Access::Everybody,
+            },
             tls_secret_namespacing: tls_secret_namespacing
                 .unwrap_or(default.tls_secret_namespacing),
             defaults: self.defaults(),
@@ -222,13 +233,18 @@ impl Keys<'_, '_, '_> {
         let Some(spec) = spec else {
             return default;
         };
-        if spec.allow_non_local.is_some() {
+        let of_diagnostics = key == "diagnostics";
+        if spec.allow_non_local.is_some() && !(of_diagnostics && spec.enabled == Some(false)) {
+            let why = match of_diagnostics {
+                true => "diagnostics are enabled, so that everybody has them",
+                false => "a probe has an answer for everybody who reaches --admin",
+            };
             self.context
                 .report
                 .notice(
                     &self.object.at(format!("{}.allow_non_local", path(key))),
                     Reason::NoEffect,
-                    "allow_non_local has no effect: --admin says who can reach diagnostics",
+                    format!("allow_non_local has no effect: {why}"),
                 )
                 .help("it can be removed; enabled: false takes the route away from Listeners");
         }
