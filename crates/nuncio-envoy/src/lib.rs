@@ -12,6 +12,7 @@ mod filter;
 mod health;
 mod listener;
 mod log;
+mod matcher;
 mod proto;
 mod quic;
 mod rbac;
@@ -45,7 +46,7 @@ pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use static_config::StaticConfig;
-pub use table::route_configuration;
+pub use table::{RouteSearch, route_configuration, route_configuration_with};
 
 /// Encodes everything.
 pub fn encode(gateway: &Gateway) -> Snapshot {

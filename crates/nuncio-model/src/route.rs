@@ -29,6 +29,8 @@ pub struct VirtualHost {
     pub name: Arc<str>,
     /// No domain stands in two virtual hosts of one table.
     pub domains: Vec<Domain>,
+    /// What asked for each domain, in their order.
+    pub origins: Vec<Origin>,
     /// In the order in which they are tried. Shared between virtual hosts and tables.
     pub routes: Vec<Arc<Route>>,
     /// Of whatever route answers.

@@ -17,6 +17,7 @@ Examples:
   nuncio run --manifests ./gateway      serve what the folder says, and follow its changes
   nuncio check ./gateway                say what is wrong in the folder, without serving it
   nuncio diff ./old ./new               say what a change would mean for traffic
+  nuncio explain ./gateway URL          say what becomes of a request, and why
   nuncio render ./gateway -o envoy.yaml write what Envoy needs to serve it alone")]
 pub struct Cli {
     #[command(subcommand)]
@@ -28,6 +29,7 @@ pub enum Command {
     Run(RunArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
+    Explain(ExplainArgs),
     Render(RenderArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
@@ -241,6 +243,62 @@ pub enum DiffOutput {
     /// Lines for people.
     Text,
     /// One object with all changes.
+    Json,
+}
+
+/// Say what becomes of a request, and why.
+///
+/// Listener, filter chain, virtual host, route, cluster and endpoints, each with the place that it
+/// comes from; the path, host and headers that the upstream gets. When nothing takes the request:
+/// why, and which route is closest. What would be served is looked at, as Envoy would; nothing is
+/// sent.
+///
+///   nuncio explain ./gateway https://shop.example/cart
+///   nuncio explain --admin 127.0.0.1:8877 -X POST -H 'x-version: 2' http://shop.example/cart
+///
+/// Exit codes: 0 when it is explained, whatever the answer would be, 2 when the paths could not be
+/// read, the gateway did not answer, or the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct ExplainArgs {
+    /// Folders or files of YAML or JSON manifests, none with --admin; and last the URL that is asked
+    /// for, such as http://shop.example:8080/cart.
+    #[arg(value_name = "PATHS AND URL", required = true)]
+    pub paths_and_url: Vec<String>,
+
+    /// Ask the running nuncio with this admin address instead.
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+
+    /// The method.
+    #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
+
+    /// A header, such as 'x-version: 2'; may be given several times.
+    #[arg(short = 'H', long, value_name = "HEADER")]
+    pub header: Vec<String>,
+
+    /// The Listener's port, when it is not the URL's, as behind a load balancer.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// The address of the client.
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
+
+    /// In which form it is printed.
+    #[arg(long, value_enum, default_value_t = ExplainOutput::Text)]
+    pub output: ExplainOutput,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExplainOutput {
+    /// Lines for people.
+    Text,
+    /// One object.
     Json,
 }
 

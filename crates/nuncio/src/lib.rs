@@ -8,6 +8,7 @@ pub mod cli;
 pub mod diff;
 pub mod engine;
 pub mod environment;
+pub mod explain;
 mod files;
 pub mod gauges;
 pub mod identity;

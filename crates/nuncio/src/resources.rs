@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nuncio_model::{Entry, Gateway, Report, Severity};
+use nuncio_model::{Entry, Gateway, Report, ResourceId, Severity};
 use nuncio_sources::{ChangeSet, Folder, Position, positions};
 use nuncio_translate::{Settings, Store};
 
@@ -75,6 +75,13 @@ impl Resources {
         let mut placed: Vec<_> = places.into_iter().zip(entries).collect();
         placed.sort();
         placed
+    }
+
+    /// Where a field of a resource stands.
+    pub(crate) fn position(&self, resource: &ResourceId, field: &str) -> Option<Position> {
+        let fields = [(self.store.source(resource), field)];
+        let places = positions(fields, |path| std::fs::read_to_string(path).ok());
+        places.into_iter().next()?
     }
 
     pub(crate) fn count(&self, severity: Severity) -> usize {

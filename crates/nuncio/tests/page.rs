@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use support::{Gateway, free_port};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -94,8 +95,9 @@ async fn ten_thousand_mappings_are_paged_and_searched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_works_in_a_browser() {
+    let port = free_port();
     let files = [
-        ("base.yaml", base(free_port())),
+        ("base.yaml", base(port)),
         ("mappings.yaml", mappings(0, 120)),
     ];
     let gateway = Gateway::start(&files).await;
@@ -134,6 +136,27 @@ async fn the_page_works_in_a_browser() {
         browser.picture(&section.to_lowercase()).await;
     }
 
+    browser.follow("Try a request").await;
+    let asked = "http://shop.example/cart/1?a=<b>";
+    let asked = asked.replace("shop.example", &format!("shop.example:{port}"));
+    for (field, text) in [
+        ("url", asked.as_str()),
+        ("headers", "x-beta: 1\nx-other: 2"),
+    ] {
+        let field = page.find(Locator::Id(field)).await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+    let button = page.find(Locator::Css(".try button")).await.unwrap();
+    button.click().await.unwrap();
+    let answer = browser.text(".answer").await;
+    assert!(answer.contains(&asked), "{answer}");
+    assert!(answer.contains("Mapping default/canary"), "{answer}");
+    assert!(answer.contains("127.0.0.1:9"), "{answer}");
+    browser.picture("try").await;
+    page.goto(&url("?show=try&url=nonsense")).await.unwrap();
+    let alert = browser.text("[role=alert]").await;
+    assert!(alert.contains("write a URL such as"), "{alert}");
+
     // The page itself never scrolls sideways, not even on a phone.
     browser.be_a_phone().await;
     for section in [
@@ -143,12 +166,14 @@ async fn the_page_works_in_a_browser() {
         "routes",
         "clusters",
         "report",
+        "try&url=http://shop.example/cart/",
     ] {
         page.goto(&url(&format!("?show={section}"))).await.unwrap();
         let width = "return [document.documentElement.scrollWidth, window.innerWidth]";
         let widths = page.execute(width, Vec::new()).await.unwrap();
         assert_eq!(widths, json!([390, 390]), "{section}: {widths}");
-        browser.picture(&format!("phone-{section}")).await;
+        let name = section.split('&').next().unwrap();
+        browser.picture(&format!("phone-{name}")).await;
     }
     browser.is_content().await;
 }
@@ -156,7 +181,8 @@ async fn the_page_works_in_a_browser() {
 /// Chromium under its driver. Dropped, both end.
 struct Browser {
     client: Client,
-    _driver: Child,
+    /// Leads the process group that Chromium is in.
+    driver: Child,
 }
 
 impl Browser {
@@ -167,6 +193,7 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            .process_group(0)
             .spawn()
             .expect("chromedriver is installed by scripts/install-chromium.sh");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -189,10 +216,7 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
-        Self {
-            client,
-            _driver: driver,
-        }
+        Self { client, driver }
     }
 
     async fn text(&self, selector: &str) -> String {
@@ -229,6 +253,15 @@ impl Browser {
         let log = Post("se/log", json!({ "type": "browser" }));
         let log = self.client.issue_cmd(log).await.unwrap();
         assert_eq!(log, json!([]), "the browser complains");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let pid = self.driver.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
     }
 }
 

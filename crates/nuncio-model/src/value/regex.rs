@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
+use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::{Hir, Look};
 
 use super::{Invalid, checked_string};
 
@@ -45,6 +47,38 @@ impl Regex {
                 )
             })?;
         Ok(Self(text.into()))
+    }
+
+    /// What every text begins with that it matches as a whole. Where that is hard to tell, less.
+    pub fn literal_prefix(&self) -> String {
+        let prefixes = Extractor::new().extract(&self.hir());
+        let common = prefixes.longest_common_prefix().unwrap_or_default();
+        let text = match std::str::from_utf8(common) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&common[..error.valid_up_to()])
+                .expect("invariant: valid up to there"),
+        };
+        text.to_owned()
+    }
+
+    /// One that matches, beside other texts, whatever this one matches, alone or with a query string
+    /// behind it. `None` where the end of the text is asked for too deep inside.
+    pub fn with_query(&self) -> Option<Self> {
+        let asks_for_end = |regex: &Self| {
+            let looks = regex.hir().properties().look_set();
+            looks.contains(Look::End) || looks.contains(Look::EndLF)
+        };
+        // Without an assertion an expression matches more.
+        let open = if asks_for_end(self) {
+            Self::new(self.0.strip_suffix('$')?).ok()?
+        } else {
+            self.clone()
+        };
+        (!asks_for_end(&open)).then(|| Self(format!("(?:{open})(?:\\?(?s:.*))?").into()))
+    }
+
+    fn hir(&self) -> Hir {
+        regex_syntax::parse(&self.0).expect("invariant: it was parsed when it was made")
     }
 
     /// A regular expression that matches this text alone.
@@ -147,6 +181,7 @@ fn check_class_item(item: &ast::ClassSetItem) -> Result<(), String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -164,6 +199,38 @@ mod tests {
         ] {
             assert!(Regex::new(good).is_ok(), "{good}: {:?}", Regex::new(good));
         }
+    }
+
+    #[test]
+    fn knows_what_matches_begin_with() {
+        for (regex, prefix) in [
+            ("/api/[0-9]+", "/api/"),
+            ("^/api/v(1|2)$", "/api/v"),
+            ("/a|/b", "/"),
+            ("/a|b", ""),
+            ("(?i)/api", "/"),
+            ("/a?b", "/"),
+            ("/é.*", "/é"),
+            (r"/[éè]", "/"),
+            (".*", ""),
+            ("/ab{0}", "/a"),
+        ] {
+            assert_eq!(
+                Regex::new(regex).unwrap().literal_prefix(),
+                prefix,
+                "{regex}"
+            );
+        }
+    }
+
+    #[test]
+    fn goes_on_with_a_query_where_it_can() {
+        let with_query = |regex: &str| Regex::new(regex).unwrap().with_query();
+        let some = |text: &str| Some(Regex::new(text).unwrap());
+        assert_eq!(with_query("/a"), some(r"(?:/a)(?:\?(?s:.*))?"));
+        assert_eq!(with_query("^/a|/b$"), some(r"(?:^/a|/b)(?:\?(?s:.*))?"));
+        assert_eq!(with_query(r"/a\$"), some(r"(?:/a\$)(?:\?(?s:.*))?"));
+        assert_eq!(with_query("/a$|/b"), None);
     }
 
     #[test]

@@ -390,6 +390,7 @@ impl Build<'_> {
             let class = (groups.as_slice(), host.insecure as u8);
             if let Some(at) = index.get(&class) {
                 classes[*at].domains.push(host.hostname.clone());
+                classes[*at].origins.push(host.origin.clone());
                 continue;
             }
             index.insert(class, classes.len());
@@ -401,6 +402,7 @@ impl Build<'_> {
             classes.push(VirtualHost {
                 name: format!("{}-{}", self.name, host.hostname).into(),
                 domains: vec![host.hostname.clone()],
+                origins: vec![host.origin.clone()],
                 routes,
                 response_headers: response_headers.clone(),
             });

@@ -2,6 +2,7 @@
 
 mod banner;
 mod diag;
+mod explain;
 mod health;
 mod metrics;
 
@@ -57,6 +58,7 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<()> {
     let app = Router::new()
         .route("/ambassador/v0/diag/", get(diag::overview))
         .route("/ambassador/v0/diag", get(diag::overview))
+        .route("/ambassador/v0/diag/explain", get(explain::explain))
         .route("/ambassador/v0/diag/{key}", get(diag::one))
         .route("/ambassador/v0/diag-style.css", get(diag::style))
         .route_layer(guard)

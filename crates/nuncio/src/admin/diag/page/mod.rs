@@ -1,6 +1,7 @@
 //! The diagnostics as a page: rendered here, without scripts, so that it works wherever it is looked
 //! at. Links are relative: the page is also served through the gateway, below other prefixes.
 
+mod attempt;
 mod clusters;
 mod hosts;
 mod listeners;
@@ -36,6 +37,10 @@ pub(in crate::admin) struct View {
     q: String,
     /// From 1.
     page: usize,
+    /// Of the request to try.
+    method: String,
+    url: String,
+    headers: String,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -48,15 +53,17 @@ enum Section {
     Routes,
     Clusters,
     Report,
+    Try,
 }
 
-const SECTIONS: [(Section, &str, &str); 6] = [
+const SECTIONS: [(Section, &str, &str); 7] = [
     (Section::Overview, "overview", "Overview"),
     (Section::Listeners, "listeners", "Listeners"),
     (Section::Hosts, "hosts", "Hosts"),
     (Section::Routes, "routes", "Routes"),
     (Section::Clusters, "clusters", "Clusters"),
     (Section::Report, "report", "Report"),
+    (Section::Try, "try", "Try a request"),
 ];
 
 impl View {
@@ -83,6 +90,7 @@ pub(super) fn page(scene: &Scene, view: &View) -> Response {
         Section::Routes => routes::routes(scene, view),
         Section::Clusters => clusters::clusters(scene, view),
         Section::Report => report::report(scene, view),
+        Section::Try => attempt::attempt(scene, view),
     };
     whole(scene, view.name(), &body)
 }

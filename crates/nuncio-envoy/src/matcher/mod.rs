@@ -1,0 +1,272 @@
+//! The routes of a virtual host as Envoy's matcher tree, in which the last of many is found as fast
+//! as the first (`VirtualHost.matcher`, `xds.type.matcher.v3`).
+//!
+//! ```text
+//!  one of the rare (see below)? ──▶ all routes as a list
+//!      │ no
+//!  prefix_match_map on :path: the longest key ──▶ the routes that such a path can meet, as a list
+//! ```
+//!
+//! Each list is a part of the table, in its order, and each route keeps its whole match. So a tree
+//! answers what the list would, if every list has all that a path can meet: see [`tree`].
+//!
+//! A route that is tried before many others and can be met on most paths (a regular expression that
+//! begins with no text, a header asked for on `/` with a high precedence) would stand in most lists.
+//! These rare ones are left out of the tree, and stand behind a condition that is true whenever one
+//! of them could match: then, and only then, the whole list is gone through.
+
+mod rare;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes};
+use nuncio_envoy_api::envoy::config::route::v3 as rds;
+use nuncio_envoy_api::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
+use nuncio_envoy_api::google::protobuf::Any;
+use nuncio_envoy_api::pack;
+use nuncio_envoy_api::xds::core::v3::TypedExtensionConfig;
+use nuncio_envoy_api::xds::r#type::matcher::v3 as xds;
+use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::predicate::{
+    MatchType, PredicateList, SinglePredicate, single_predicate,
+};
+use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::{FieldMatcher, Predicate};
+use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::{
+    MatcherList, MatcherTree, MatcherType, OnMatch, matcher_tree, on_match,
+};
+use nuncio_envoy_api::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMatcher};
+use nuncio_model::route::{PathMatch, Route};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use crate::route::route;
+use tree::{Node, Tree};
+
+/// The path as the client asked for it, its query string included.
+const PATH: &str = ":path";
+
+/// How many routes a tree may hold for each of the table. What is beyond is no longer worth its
+/// memory.
+const MOST_COPIES: usize = 4;
+
+/// A route in more lists than this is a rare one, if the tree is too large with it.
+const COMMON: usize = 64;
+
+/// The matcher tree of a virtual host's routes. `None` where that would be too large, or be a list
+/// all the same.
+pub(crate) fn matcher(routes: &[Arc<Route>]) -> Option<Matcher> {
+    let fits = |copies: &[usize]| copies.iter().sum::<usize>() <= MOST_COPIES * routes.len();
+    let whole = Tree::new(routes, 0..routes.len());
+    let copies = whole.copies(routes.len());
+    let encoded: Vec<Bytes> = routes
+        .iter()
+        .map(|each| route(each).encode_to_vec().into())
+        .collect();
+    if fits(&copies) {
+        return encode(&whole, routes, &encoded);
+    }
+    let is_rare = |index: &usize| copies[*index] > COMMON && rare::is_conditional(&routes[*index]);
+    let tree = Tree::new(routes, (0..routes.len()).filter(|index| !is_rare(index)));
+    if !fits(&tree.copies(routes.len())) {
+        return None;
+    }
+    let conditions = (0..routes.len())
+        .filter(is_rare)
+        .map(|index| rare::condition(&routes[index].matches))
+        .collect::<Option<Vec<_>>>()?;
+    let all: Vec<usize> = (0..routes.len()).collect();
+    Some(list(
+        vec![field(any(conditions), action(&all, &encoded))],
+        Some(nested(encode(&tree, routes, &encoded)?)),
+    ))
+}
+
+/// `None` if the paths of the routes begin with nothing in particular.
+fn encode(tree: &Tree<'_>, routes: &[Arc<Route>], encoded: &[Bytes]) -> Option<Matcher> {
+    let (root, nodes) = tree.nodes.split_first().expect("invariant: a root");
+    if nodes.is_empty() {
+        return None;
+    }
+    let map: BTreeMap<String, OnMatch> = nodes
+        .iter()
+        .map(|node| {
+            let above = &tree.nodes[node.parent].routes;
+            (node.key.to_string(), on_match(node, above, routes, encoded))
+        })
+        .collect();
+    let on_no_match = (!root.routes.is_empty()).then(|| action(&root.routes, encoded));
+    Some(Matcher {
+        on_no_match: on_no_match.map(Box::new),
+        matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
+            input: Some(header_input(PATH)),
+            tree_type: Some(matcher_tree::TreeType::PrefixMatchMap(
+                matcher_tree::MatchMap { map },
+            )),
+        })),
+    })
+}
+
+/// A node's list. Routes of a whole path, or of a path and those below it, become conditions, so
+/// that other paths go on to the node above instead of having its routes here again.
+fn on_match(node: &Node<'_>, above: &[usize], routes: &[Arc<Route>], encoded: &[Bytes]) -> OnMatch {
+    let mut rest = &*node.routes;
+    let mut fields = Vec::new();
+    while rest != above
+        && let Some((&first, _)) = rest.split_first()
+        && let Some(condition) = path_condition(&routes[first])
+    {
+        let path = &routes[first].matches.path;
+        let same = |index: &&usize| {
+            let matches = &routes[**index].matches;
+            matches.path == *path && matches.case_sensitive
+        };
+        let group = rest.iter().take_while(same).count();
+        let closed = rest[..group]
+            .iter()
+            .position(|index| tree::is_of_path_alone(&routes[*index].matches));
+        let Some(last) = closed else { break };
+        fields.push(field(condition, action(&rest[..=last], encoded)));
+        rest = &rest[group..];
+    }
+    if fields.is_empty() {
+        return action(rest, encoded);
+    }
+    let otherwise = (rest != above).then(|| action(rest, encoded));
+    nested(list(fields, otherwise))
+}
+
+/// What a route's path asks for, if it can be said of `:path`.
+fn path_condition(route: &Route) -> Option<Predicate> {
+    let exact = |path: &str| {
+        vec![
+            string(PATH, Pattern::Exact(path.to_owned())),
+            string(PATH, Pattern::Prefix(format!("{path}?"))),
+        ]
+    };
+    if !route.matches.case_sensitive {
+        return None;
+    }
+    match &route.matches.path {
+        PathMatch::Exact(path) if !path.as_str().contains(['?', '#']) => {
+            Some(any(exact(path.as_str())))
+        }
+        PathMatch::Segments(path) => {
+            let mut conditions = exact(path.as_str());
+            conditions.push(string(PATH, Pattern::Prefix(format!("{path}/"))));
+            Some(any(conditions))
+        }
+        _ => None,
+    }
+}
+
+type Pattern = xds::string_matcher::MatchPattern;
+
+fn regex(regex: &str) -> Pattern {
+    Pattern::SafeRegex(RegexMatcher {
+        regex: regex.to_owned(),
+        engine_type: Some(xds::regex_matcher::EngineType::GoogleRe2(
+            xds::regex_matcher::GoogleRe2::default(),
+        )),
+    })
+}
+
+/// True if a header's value, all its values joined, is of a pattern.
+fn string(header: &str, pattern: Pattern) -> Predicate {
+    string_of_case(header, pattern, true)
+}
+
+fn string_of_case(header: &str, pattern: Pattern, case_sensitive: bool) -> Predicate {
+    predicate(MatchType::SinglePredicate(SinglePredicate {
+        input: Some(header_input(header)),
+        matcher: Some(single_predicate::Matcher::ValueMatch(StringMatcher {
+            ignore_case: !case_sensitive,
+            match_pattern: Some(pattern),
+        })),
+    }))
+}
+
+fn any(conditions: Vec<Predicate>) -> Predicate {
+    joined(conditions, MatchType::OrMatcher)
+}
+
+fn all(conditions: Vec<Predicate>) -> Predicate {
+    joined(conditions, MatchType::AndMatcher)
+}
+
+/// A list of conditions must have two at least.
+fn joined(mut conditions: Vec<Predicate>, by: fn(PredicateList) -> MatchType) -> Predicate {
+    if conditions.len() == 1 {
+        return conditions.remove(0);
+    }
+    predicate(by(PredicateList {
+        predicate: conditions,
+    }))
+}
+
+fn predicate(match_type: MatchType) -> Predicate {
+    Predicate {
+        match_type: Some(match_type),
+    }
+}
+
+fn header_input(name: &str) -> TypedExtensionConfig {
+    TypedExtensionConfig {
+        name: "header".to_owned(),
+        typed_config: Some(pack(&HttpRequestHeaderMatchInput {
+            header_name: name.to_owned(),
+        })),
+    }
+}
+
+fn field(condition: Predicate, then: OnMatch) -> FieldMatcher {
+    FieldMatcher {
+        predicate: Some(condition),
+        on_match: Some(then),
+    }
+}
+
+fn list(matchers: Vec<FieldMatcher>, otherwise: Option<OnMatch>) -> Matcher {
+    Matcher {
+        on_no_match: otherwise.map(Box::new),
+        matcher_type: Some(MatcherType::MatcherList(MatcherList { matchers })),
+    }
+}
+
+fn nested(matcher: Matcher) -> OnMatch {
+    OnMatch {
+        on_match: Some(on_match::OnMatch::Matcher(Box::new(matcher))),
+        ..Default::default()
+    }
+}
+
+/// Tries these routes in their order.
+fn action(indexes: &[usize], encoded: &[Bytes]) -> OnMatch {
+    let (name, typed_config) = match indexes {
+        [one] => ("route", any_of::<rds::Route>(encoded[*one].clone())),
+        several => {
+            let mut value = Vec::new();
+            for index in several {
+                // RouteList.routes, of bytes that are made once.
+                encode_key(1, WireType::LengthDelimited, &mut value);
+                encode_varint(encoded[*index].len() as u64, &mut value);
+                value.put_slice(&encoded[*index]);
+            }
+            ("routes", any_of::<rds::RouteList>(value.into()))
+        }
+    };
+    OnMatch {
+        on_match: Some(on_match::OnMatch::Action(TypedExtensionConfig {
+            name: name.to_owned(),
+            typed_config: Some(typed_config),
+        })),
+        ..Default::default()
+    }
+}
+
+fn any_of<M: prost::Name>(value: Bytes) -> Any {
+    Any {
+        type_url: M::type_url(),
+        value,
+    }
+}
