@@ -7,12 +7,13 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Instant;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use support::{Gateway, free_port};
+use support::{DEADLINE, Gateway, free_port};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
@@ -119,8 +120,7 @@ async fn the_page_works_in_a_browser() {
     assert!(browser.text("main").await.contains("page 2 of 3"));
     let field = page.find(Locator::Css("input[type=search]")).await.unwrap();
     field.send_keys("shop.example").await.unwrap();
-    let button = page.find(Locator::Css(".search button")).await.unwrap();
-    button.click().await.unwrap();
+    browser.click(Locator::Css(".search button")).await;
     let found = browser.text("main").await;
     assert!(
         found.contains("1 routes") && found.contains("x-beta: 1"),
@@ -141,13 +141,12 @@ async fn the_page_works_in_a_browser() {
     let asked = asked.replace("shop.example", &format!("shop.example:{port}"));
     for (field, text) in [
         ("url", asked.as_str()),
-        ("headers", "x-beta: 1\nx-other: 2"),
+        ("headers", "Host: shop.example\nx-beta: 1"),
     ] {
         let field = page.find(Locator::Id(field)).await.unwrap();
         field.send_keys(text).await.unwrap();
     }
-    let button = page.find(Locator::Css(".try button")).await.unwrap();
-    button.click().await.unwrap();
+    browser.click(Locator::Css(".try button")).await;
     let answer = browser.text(".answer").await;
     assert!(answer.contains(&asked), "{answer}");
     assert!(answer.contains("Mapping default/canary"), "{answer}");
@@ -226,8 +225,18 @@ impl Browser {
 
     async fn follow(&self, link: &str) {
         let path = format!("//a[starts-with(normalize-space(.), '{link}')]");
-        let link = self.client.find(Locator::XPath(&path)).await.unwrap();
-        link.click().await.unwrap();
+        self.click(Locator::XPath(&path)).await;
+    }
+
+    /// Clicks on what leads to another page, and returns when that is there: a click alone returns
+    /// before the navigation has begun.
+    async fn click(&self, what: Locator<'_>) {
+        let old = self.client.find(Locator::Css("html")).await.unwrap();
+        self.client.find(what).await.unwrap().click().await.unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        while old.tag_name().await.is_ok() {
+            assert!(Instant::now() < deadline, "{what:?} leads nowhere");
+        }
     }
 
     /// Saves what is seen to `target/page`.

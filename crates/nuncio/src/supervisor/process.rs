@@ -284,7 +284,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_is_found_by_its_argument_without_its_keeper() {
-        let marker = format!("while :; do sleep 0.01; done # {}", std::process::id());
+        // Without a fork, which would have its command line for a moment.
+        let marker = format!("kill -STOP $$ # {}", std::process::id());
         let started = shell(&marker);
         let mut found = Vec::new();
         while found.is_empty() {
