@@ -4,10 +4,15 @@ SHELL := /bin/bash
 CARGO ?= cargo
 export NUNCIO_ENVOY
 
-.PHONY: help run test lint fmt clean envoy toolchain
+# Other sizes than the bench's own; an empty one leaves the measurement out.
+SIZES_OPTION = --sizes "$(SIZES)"
+SERVED_OPTION = --served "$(SERVED)"
+ROUTES_OPTION = --routes "$(ROUTES)"
+
+.PHONY: help run test bench bench-instructions lint fmt clean envoy toolchain
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: toolchain ## Build, install Envoy, and start the gateway on examples/quickstart
 	@scripts/quickstart.sh
@@ -16,6 +21,14 @@ test: toolchain ## Install what the tests need and run all of them
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    CHROMEDRIVER="$$(scripts/install-chromium.sh)" && export CHROMEDRIVER && \
 	    $(CARGO) test --workspace --locked
+
+bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
+	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
+	    $(foreach sizes,SIZES SERVED ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+
+bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
+	@$(CARGO) run --release --locked -p nuncio-bench -- instructions
 
 lint: toolchain ## Formatting, clippy with warnings denied, shell scripts
 	$(CARGO) fmt --all --check

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::RUNTIME_LAYER;
+use crate::{RUNTIME_LAYER, statistics};
 
 /// Name of the cluster that is nuncio itself.
 const XDS_CLUSTER: &str = "xds_cluster";
@@ -109,6 +109,10 @@ pub(crate) fn limits(max_heap_bytes: Option<u64>, max_connections: u64) -> Map<S
             json!({ "enable_deferred_creation_stats": true }),
         ),
         (
+            "stats_config".to_owned(),
+            json!({ "stats_tags": statistics::tags() }),
+        ),
+        (
             "overload_manager".to_owned(),
             overload_manager(max_heap_bytes, max_connections),
         ),
@@ -129,7 +133,9 @@ fn send_stats(bootstrap: &mut Value, sink: &StatsSink) {
         StatsFormat::DogStatsd { entity_id } => {
             if let Some(id) = entity_id {
                 let tag = json!({ "tag_name": "dd.internal.entity_id", "fixed_value": id });
-                bootstrap["stats_config"] = json!({ "stats_tags": [tag] });
+                let tags = bootstrap["stats_config"]["stats_tags"].as_array_mut();
+                tags.expect("invariant: there are tags of our own")
+                    .push(tag);
             }
             ("envoy.stat_sinks.dog_statsd", "DogStatsdSink")
         }

@@ -21,6 +21,7 @@ mod route;
 mod runtime;
 mod secret;
 mod static_config;
+mod statistics;
 mod table;
 mod tls;
 

@@ -25,7 +25,7 @@ use nuncio_model::listener::{
 };
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
-use crate::{filter, log, quic, rbac, resource, tls};
+use crate::{filter, log, quic, rbac, resource, statistics, tls};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
@@ -153,13 +153,20 @@ fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
         .tls
         .as_ref()
         .filter(|_| listener.transport == Transport::Tcp);
+    // A TCPMapping is of no Host, and QUIC takes no other filter.
+    let counted = tcp_tls
+        .filter(|_| chain.http().is_some())
+        .map(statistics::connections);
     lds::FilterChain {
         name: chain.name.to_string(),
         filter_chain_match: matches,
-        filters: vec![lds::Filter {
-            name: name.to_owned(),
-            config_type: Some(lds::filter::ConfigType::TypedConfig(proxy)),
-        }],
+        filters: counted
+            .into_iter()
+            .chain([lds::Filter {
+                name: name.to_owned(),
+                config_type: Some(lds::filter::ConfigType::TypedConfig(proxy)),
+            }])
+            .collect(),
         transport_socket: chain.tls.as_ref().map(|tls| match listener.transport {
             Transport::Tcp => tls::downstream(&tls.termination),
             Transport::Quic => quic::transport_socket(&tls.termination),

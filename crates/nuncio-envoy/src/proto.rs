@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::core::v3 as core;
+use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
 use nuncio_envoy_api::envoy::r#type::matcher::v3 as matcher;
 use nuncio_envoy_api::envoy::r#type::v3 as percent;
@@ -12,7 +13,7 @@ use nuncio_envoy_api::google::protobuf::{BoolValue, Duration, Struct, UInt32Valu
 use nuncio_envoy_api::pack;
 use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::StringMatch;
-use nuncio_model::value::{LogFormat, Regex};
+use nuncio_model::value::{Domain, LogFormat, Regex};
 
 pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
@@ -58,6 +59,33 @@ pub(crate) fn pipe(path: &str) -> core::Address {
             path: path.to_owned(),
             ..Default::default()
         })),
+    }
+}
+
+/// A request for this domain, as virtual hosts match it: without regard to case.
+pub(crate) fn authority_is(domain: &Domain) -> rds::HeaderMatcher {
+    use matcher::string_matcher::MatchPattern;
+    use rds::header_matcher::HeaderMatchSpecifier;
+    let text = domain.as_str();
+    let pattern = if domain.is_any() {
+        None
+    } else if let Some(suffix) = text.strip_prefix('*') {
+        Some(MatchPattern::Suffix(suffix.to_owned()))
+    } else if let Some(prefix) = text.strip_suffix('*') {
+        Some(MatchPattern::Prefix(prefix.to_owned()))
+    } else {
+        Some(MatchPattern::Exact(text.to_owned()))
+    };
+    rds::HeaderMatcher {
+        name: ":authority".to_owned(),
+        header_match_specifier: Some(match pattern {
+            Some(_) => HeaderMatchSpecifier::StringMatch(matcher::StringMatcher {
+                ignore_case: true,
+                match_pattern: pattern,
+            }),
+            None => HeaderMatchSpecifier::PresentMatch(true),
+        }),
+        ..Default::default()
     }
 }
 

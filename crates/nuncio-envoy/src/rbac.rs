@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use nuncio_envoy_api::envoy::config::core::v3::CidrRange;
 use nuncio_envoy_api::envoy::config::rbac::v3 as rbac_config;
-use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::filters::http::rbac::v3::Rbac;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
-use nuncio_envoy_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use nuncio_model::filter::{AccessAction, AddressAccess, AddressOf, AddressPrincipal};
 use nuncio_model::value::Domain;
 
 use crate::filter::filter;
-use crate::proto::uint32;
+use crate::proto::{authority_is, uint32};
 
 const RBAC: &str = "envoy.filters.http.rbac";
 
@@ -30,7 +28,7 @@ pub(crate) fn misdirected_requests(domains: &[Domain]) -> Option<HttpFilter> {
     let served = rbac_config::Permission {
         rule: Some(rbac_config::permission::Rule::OrRules(
             rbac_config::permission::Set {
-                rules: domains.iter().map(authority_is).collect(),
+                rules: domains.iter().map(asks_for).collect(),
             },
         )),
     };
@@ -56,27 +54,9 @@ pub(crate) fn misdirected_requests(domains: &[Domain]) -> Option<HttpFilter> {
     ))
 }
 
-/// As virtual hosts match: without regard to case.
-fn authority_is(domain: &Domain) -> rbac_config::Permission {
-    let text = domain.as_str();
-    let pattern = if let Some(suffix) = text.strip_prefix('*') {
-        MatchPattern::Suffix(suffix.to_owned())
-    } else if let Some(prefix) = text.strip_suffix('*') {
-        MatchPattern::Prefix(prefix.to_owned())
-    } else {
-        MatchPattern::Exact(text.to_owned())
-    };
+fn asks_for(domain: &Domain) -> rbac_config::Permission {
     rbac_config::Permission {
-        rule: Some(rbac_config::permission::Rule::Header(rds::HeaderMatcher {
-            name: ":authority".to_owned(),
-            header_match_specifier: Some(rds::header_matcher::HeaderMatchSpecifier::StringMatch(
-                StringMatcher {
-                    ignore_case: true,
-                    match_pattern: Some(pattern),
-                },
-            )),
-            ..Default::default()
-        })),
+        rule: Some(rbac_config::permission::Rule::Header(authority_is(domain))),
     }
 }
 

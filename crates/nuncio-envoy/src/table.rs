@@ -8,6 +8,7 @@ use crate::matcher::matcher;
 use crate::proto::bool_value;
 use crate::resource;
 use crate::route::{headers_to_add, headers_to_remove, route};
+use crate::statistics::virtual_clusters;
 
 /// How Envoy finds a route. The answers are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +59,7 @@ fn virtual_host(host: &VirtualHost, search: RouteSearch) -> rds::VirtualHost {
         domains: host.domains.iter().map(ToString::to_string).collect(),
         routes,
         matcher,
+        virtual_clusters: virtual_clusters(&host.domains),
         response_headers_to_add: headers_to_add(&host.response_headers),
         response_headers_to_remove: headers_to_remove(&host.response_headers),
         ..Default::default()

@@ -26,7 +26,7 @@ use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
 use super::tls::TlsSettings;
 use super::values::{milliseconds, priority, unsigned};
-use super::{health, resolver, unsupported};
+use super::{health, resolver, statistics, unsupported};
 use crate::resolve::{Resolved, Through, resolve};
 use crate::store::Object;
 
@@ -157,11 +157,15 @@ impl ClusterSpec {
             breakers.iter().zip(&circuit_breakers),
             load_balancing.as_ref(),
         );
-        let stat_name = spec.stats_name.as_ref().or(defaults.stats_name.as_ref());
-        let stat_name = match stat_name.filter(|name| !name.is_empty()) {
-            Some(name) => name.clone(),
-            None => sanitize(name.bare()),
-        };
+        let default = defaults.stats_name.clone();
+        let own = spec.stats_name.as_deref().map(|name| {
+            let at = object.at("spec.stats_name");
+            statistics::name(&mut context.report, &at, name)
+        });
+        let stat_name = own
+            .or(default)
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| sanitize(name.bare()));
         let protocol = if spec.grpc == Some(true) {
             UpstreamProtocol::Http2
         } else {

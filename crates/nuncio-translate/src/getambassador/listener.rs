@@ -18,6 +18,7 @@ use super::mistake::Mistake;
 use super::security::Variants;
 use super::shadow;
 use super::stack::{self, Stack};
+use super::statistics;
 use super::tcpmapping::TcpGroup;
 use crate::store::Object;
 
@@ -313,7 +314,11 @@ impl Build<'_> {
                 .stats_prefix
                 .as_deref()
                 .filter(|prefix| !prefix.is_empty())
-                .unwrap_or(&default_prefix)
+                .map(|prefix| {
+                    let at = self.object.at("spec.statsPrefix");
+                    statistics::name(&mut context.report, &at, prefix)
+                })
+                .unwrap_or(default_prefix)
                 .into(),
             per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: chains,
@@ -400,7 +405,9 @@ impl Build<'_> {
                 .flat_map(|route| variants.of(route, host.insecure))
                 .collect();
             classes.push(VirtualHost {
-                name: format!("{}-{}", self.name, host.hostname).into(),
+                // Envoy's statistics take what is before the first dot for the name of a virtual
+                // host; so they are of the listener, and each Host has its own within.
+                name: format!("{}.{}", self.name.replace('.', "_"), host.hostname).into(),
                 domains: vec![host.hostname.clone()],
                 origins: vec![host.origin.clone()],
                 routes,

@@ -37,6 +37,7 @@ mod service;
 mod shadow;
 mod share;
 mod stack;
+mod statistics;
 mod tcpmapping;
 mod tls;
 mod tls_module;

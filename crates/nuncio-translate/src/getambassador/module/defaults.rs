@@ -12,7 +12,7 @@ use crate::getambassador::cluster::{circuit_breakers, keepalive};
 use crate::getambassador::load_balancer::{self, LoadBalancing};
 use crate::getambassador::mistake::Mistake;
 use crate::getambassador::values::milliseconds;
-use crate::getambassador::{policy, resolver};
+use crate::getambassador::{policy, resolver, statistics};
 use crate::resolve::Through;
 
 #[derive(Clone, Debug)]
@@ -139,9 +139,14 @@ impl Keys<'_, '_, '_> {
             .collect()
     }
 
-    fn stats_name(&self) -> Option<String> {
+    fn stats_name(&mut self) -> Option<String> {
         let mut layers = self.layers().into_iter();
-        layers.find_map(|(_, layer)| layer.stats_name.clone().filter(|name| !name.is_empty()))
+        let (layer, name) = layers.find_map(|(layer, defaults)| {
+            let name = defaults.stats_name.clone();
+            Some((layer, name.filter(|name| !name.is_empty())?))
+        })?;
+        let at = self.object.at(path(&format!("{layer}.stats_name")));
+        Some(statistics::name(&mut self.context.report, &at, &name))
     }
 
     fn header_edits(&mut self) -> (HeaderEdits, HeaderEdits) {

@@ -1,0 +1,43 @@
+//! From files to a snapshot, with nothing known before.
+
+use std::path::Path;
+
+use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use nuncio_sources::Folder;
+use nuncio_translate::{Scope, Settings, Store};
+
+use crate::figure::{Figure, Figures};
+use crate::usage::{peak_memory, timed};
+
+pub(crate) const NAME: &str = "cold";
+
+/// Meant to be all that a process does: the memory is the process's.
+pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>> {
+    let mut sources = Folder::new(vec![folder.to_owned()]);
+    let (parse, changes) = timed(|| sources.scan().unwrap_or_default());
+    let mut store = Store::new(Scope::default());
+    let (apply, ()) = timed(|| store.apply(changes.upserted, &changes.deleted));
+    let settings = Settings::new(&Scope::default());
+    let none = |_: &str| Err("manifests of the bench name no files".to_owned());
+    let (translate, translation) =
+        timed(|| nuncio_translate::translate(&mut store, &settings, none));
+    let (encode, snapshot) = timed(|| nuncio_envoy::encode(&translation.gateway));
+
+    let mut figures = Figures::new(NAME, size);
+    figures.add("parse (CPU)", "ms", parse);
+    figures.add("store (CPU)", "ms", apply);
+    figures.add("translate (CPU)", "ms", translate);
+    figures.add("encode (CPU)", "ms", encode);
+    figures.add("resources", "", snapshot.len() as f64);
+    figures.add("snapshot", "KiB", bytes(&snapshot) as f64 / 1024.0);
+    figures.add("peak memory", "MiB", peak_memory()? as f64 / 1_048_576.0);
+    Ok(figures.finish())
+}
+
+fn bytes(snapshot: &Snapshot) -> usize {
+    ResourceType::ALL
+        .into_iter()
+        .flat_map(|resource_type| snapshot.of(resource_type).values())
+        .map(|resource| resource.body.len())
+        .sum()
+}

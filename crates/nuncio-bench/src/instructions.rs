@@ -1,0 +1,55 @@
+//! How many instructions a cold translation takes: a figure that does not depend on what else the
+//! machine does.
+
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::figure::{Figure, Figures};
+use crate::{cold, manifests};
+
+/// Runs the cold measurement under valgrind.
+pub(crate) fn count(size: usize) -> anyhow::Result<Vec<Figure>> {
+    let folder = tempfile::tempdir()?;
+    manifests::services(folder.path(), size, 8080)?;
+    let result = tempfile::NamedTempFile::new()?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe()?)
+        .args(["measure", cold::NAME, "--size", &size.to_string()])
+        .arg("--folder")
+        .arg(folder.path())
+        .arg("--result")
+        .arg(result.path())
+        .output()
+        .context(
+            "cannot run valgrind, which counts instructions: install it (Debian: apt-get install \
+             valgrind)",
+        )?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "valgrind failed:\n{said}");
+    let count = collected(&said).with_context(|| format!("valgrind gave no count:\n{said}"))?;
+    let mut figures = Figures::new("instructions", size);
+    figures.add("cold translation", "M", count as f64 / 1e6);
+    Ok(figures.finish())
+}
+
+/// callgrind's last word: `==123== Collected : 456`.
+fn collected(said: &str) -> Option<u64> {
+    said.lines().find_map(|line| {
+        let (_, count) = line.split_once("Collected :")?;
+        count.trim().parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_read_from_what_callgrind_says() {
+        let said = "==7== Events    : Ir\n==7== Collected : 708600000\n==7== \n";
+        assert_eq!(collected(said), Some(708_600_000));
+        assert_eq!(collected("==7== Command: x\n"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! Folders of manifests of any size.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// How many Mappings a file holds, with what belongs to them.
+const PER_FILE: usize = 100;
+
+/// The object that changes are made to, in a file of its own.
+pub(crate) const CHANGED: &str = "changed";
+
+/// What is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The Mapping's timeout: a route.
+    Mapping,
+    /// The address behind its Service.
+    Endpoint,
+}
+
+impl Change {
+    pub(crate) const ALL: [Self; 2] = [Self::Mapping, Self::Endpoint];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mapping => "Mapping",
+            Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// So many Mappings, each with a Service and an endpoint of its own; one of them is
+/// [`CHANGED`].
+pub(crate) fn services(folder: &Path, mappings: usize, port: u16) -> anyhow::Result<()> {
+    write(folder, "base.yaml", &base(port))?;
+    let names: Vec<_> = (1..mappings).map(name).collect();
+    for (file, names) in names.chunks(PER_FILE).enumerate() {
+        let mut text = String::new();
+        for name in names {
+            text.push_str(&service(name, 0, 0));
+        }
+        write(folder, &format!("mappings-{file:05}.yaml"), &text)?;
+    }
+    write_changed(folder, 0, 0)
+}
+
+/// So many Mappings to one upstream.
+pub(crate) fn routes(
+    folder: &Path,
+    mappings: usize,
+    port: u16,
+    upstream: SocketAddr,
+) -> anyhow::Result<()> {
+    write(folder, "base.yaml", &base(port))?;
+    let names: Vec<_> = (0..mappings).map(name).collect();
+    for (file, names) in names.chunks(PER_FILE).enumerate() {
+        let text: String = names
+            .iter()
+            .map(|name| mapping(name, &upstream.to_string(), 0))
+            .collect();
+        write(folder, &format!("mappings-{file:05}.yaml"), &text)?;
+    }
+    Ok(())
+}
+
+/// Changes something to what it never was in an earlier round.
+pub(crate) fn change(folder: &Path, change: Change, round: usize) -> anyhow::Result<()> {
+    match change {
+        Change::Mapping => write_changed(folder, round, 0),
+        Change::Endpoint => write_changed(folder, 0, round),
+    }
+}
+
+fn write_changed(folder: &Path, timeout: usize, endpoint: usize) -> anyhow::Result<()> {
+    let text = service(CHANGED, timeout, endpoint);
+    write(folder, &format!("{CHANGED}.yaml"), &text)
+}
+
+/// Writes a file as one change.
+fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let new = folder.join(format!(".{name}.new"));
+    let written = fs::write(&new, text).and_then(|()| fs::rename(&new, folder.join(name)));
+    written.with_context(|| format!("cannot write {name} in {}", folder.display()))
+}
+
+/// All of the same length, so that their order is that of the alphabet.
+fn name(index: usize) -> String {
+    format!("m-{index:06}")
+}
+
+fn base(port: u16) -> String {
+    format!(
+        "\
+apiVersion: getambassador.io/v3alpha1
+kind: Listener
+metadata:
+  name: http
+spec:
+  port: {port}
+  protocol: HTTP
+  securityModel: XFP
+  hostBinding:
+    namespace:
+      from: ALL
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Host
+metadata:
+  name: any
+spec:
+  hostname: \"*\"
+  requestPolicy:
+    insecure:
+      action: Route
+"
+    )
+}
+
+fn mapping(name: &str, service: &str, timeout: usize) -> String {
+    format!(
+        "\
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Mapping
+metadata:
+  name: {name}
+  namespace: default
+spec:
+  hostname: \"*\"
+  prefix: /{name}/
+  service: {service}
+  timeout_ms: {}
+",
+        3000 + timeout
+    )
+}
+
+fn service(name: &str, timeout: usize, endpoint: usize) -> String {
+    let mut text = mapping(name, name, timeout);
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "\
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {name}
+  namespace: default
+spec:
+  ports:
+  - name: http
+    port: 80
+    targetPort: 8080
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: {name}-1
+  namespace: default
+  labels:
+    kubernetes.io/service-name: {name}
+addressType: IPv4
+ports:
+- name: http
+  port: 8080
+endpoints:
+- addresses:
+  - 10.{}.{}.{}
+",
+        endpoint >> 16 & 255,
+        endpoint >> 8 & 255,
+        endpoint & 255
+    );
+    text
+}
