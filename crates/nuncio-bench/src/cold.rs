@@ -16,7 +16,7 @@ pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>>
     let mut sources = Folder::new(vec![folder.to_owned()]);
     let (parse, changes) = timed(|| sources.scan().unwrap_or_default());
     let mut store = Store::new(Scope::default());
-    let (apply, ()) = timed(|| store.apply(changes.upserted, &changes.deleted));
+    let (apply, _touched) = timed(|| store.apply(changes.upserted, &changes.deleted));
     let settings = Settings::new(&Scope::default());
     let none = |_: &str| Err("manifests of the bench name no files".to_owned());
     let (translate, translation) =
