@@ -1,10 +1,10 @@
 //! Encoded resources, as they travel from the encoders to Envoy.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::OrdMap;
 
 /// The types of resource that nuncio serves, in the order in which a change is sent: what is
 /// referred to goes before what refers to it.
@@ -90,14 +90,17 @@ impl Resource {
     }
 }
 
+/// The resources of one type, by name. Two that differ in a few share all others.
+pub type Resources = OrdMap<Arc<str>, Arc<Resource>>;
+
 /// Everything that Envoy is to have, by type and name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Snapshot {
-    types: [BTreeMap<Arc<str>, Arc<Resource>>; ResourceType::ALL.len()],
+    types: [Resources; ResourceType::ALL.len()],
 }
 
 impl Snapshot {
-    pub fn of(&self, resource_type: ResourceType) -> &BTreeMap<Arc<str>, Arc<Resource>> {
+    pub fn of(&self, resource_type: ResourceType) -> &Resources {
         &self.types[resource_type as usize]
     }
 
@@ -106,7 +109,7 @@ impl Snapshot {
     }
 
     pub fn len(&self) -> usize {
-        self.types.iter().map(BTreeMap::len).sum()
+        self.types.iter().map(Resources::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {

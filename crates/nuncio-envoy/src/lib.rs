@@ -57,26 +57,26 @@ pub fn encode(gateway: &Gateway) -> Snapshot {
     };
     let runtime = runtime(&gateway.runtime);
     insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
-    for (name, each) in &*gateway.clusters {
+    for (name, each) in &gateway.clusters {
         insert(ResourceType::Cluster, name, cluster(each));
     }
-    for (name, each) in &*gateway.endpoints {
+    for (name, each) in &gateway.endpoints {
         let resource = cluster_load_assignment(each);
         insert(ResourceType::ClusterLoadAssignment, name, resource);
     }
-    for (name, each) in &*gateway.secrets {
+    for (name, each) in &gateway.secrets {
         insert(ResourceType::Secret, name, secret(each));
     }
-    for (name, each) in &*gateway.filters {
+    for (name, each) in &gateway.filters {
         insert(ResourceType::ExtensionConfig, name, extension_config(each));
     }
-    for (name, each) in &*gateway.listeners {
+    for (name, each) in &gateway.listeners {
         insert(ResourceType::Listener, name, listener(each));
     }
     if let Some(each) = &gateway.ready {
         insert(ResourceType::Listener, &each.name().into(), ready(each));
     }
-    for (name, each) in &*gateway.route_tables {
+    for (name, each) in &gateway.route_tables {
         let resource = route_configuration(each);
         insert(ResourceType::RouteConfiguration, name, resource);
     }

@@ -64,7 +64,7 @@ fn listener_of<'g>(
     let given = request.listener_port.or(request.port);
     let port = given.unwrap_or(request.scheme.default_port());
     // HTTP/3 is asked for by clients that know of it; the same routes are behind both.
-    let mut all: Vec<_> = gateway.listeners.values().collect();
+    let mut all: Vec<_> = gateway.listeners.values().map(AsRef::as_ref).collect();
     all.sort_by_key(|listener| (listener.transport == Transport::Quic, listener.port));
     let of_port = |listener: &&&listener::Listener| {
         listener.port == port

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
@@ -10,8 +10,9 @@ use crate::route::RouteTable;
 use crate::runtime::Runtime;
 use crate::tls::Secret;
 
-/// Things by their names; cheap to have twice.
-pub type Named<T> = Arc<BTreeMap<Arc<str>, T>>;
+/// Things by their names. Two that differ in a few entries share all others, and are compared in no
+/// more time than that takes.
+pub type Named<T> = OrdMap<Arc<str>, Arc<T>>;
 
 /// The whole of what Envoy is to do. Each entry becomes one Envoy resource and is named by its
 /// key; every name that an entry refers to is there.

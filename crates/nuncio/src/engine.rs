@@ -108,11 +108,10 @@ impl Engine {
                 {
                     continue;
                 }
-                let all = Arc::make_mut(&mut served.gateway.endpoints);
-                let Some(set) = all.get_mut(&name) else {
+                let Some(set) = served.gateway.endpoints.get_mut(&name) else {
                     continue;
                 };
-                set.endpoints = endpoints;
+                Arc::make_mut(set).endpoints = endpoints;
                 let resource = Arc::new(nuncio_envoy::cluster_load_assignment(set));
                 let kind = ResourceType::ClusterLoadAssignment;
                 Arc::make_mut(&mut served.snapshot).insert(kind, name, resource);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use nuncio_envoy::StaticConfig;
 use nuncio_model::Gateway;
-use nuncio_model::cluster::{Discovery, Endpoint};
+use nuncio_model::cluster::{Cluster, Discovery, Endpoint};
 use nuncio_translate::Settings;
 use serde_json::Value;
 
@@ -72,12 +72,17 @@ fn render(args: &RenderArgs) -> anyhow::Result<u8> {
 
 /// A Mapping may lead to Envoy's admin interface. Nothing makes it a socket here: it is a port.
 fn reach_admin(gateway: &mut Gateway, socket: &Arc<str>, port: u16) {
-    for cluster in Arc::make_mut(&mut gateway.clusters).values_mut() {
+    for (name, cluster) in gateway.clusters.clone() {
         if matches!(&cluster.discovery, Discovery::Pipe(path) if path == socket) {
-            cluster.discovery = Discovery::Static(vec![Endpoint {
+            let discovery = Discovery::Static(vec![Endpoint {
                 address: Ipv4Addr::LOCALHOST.into(),
                 port,
             }]);
+            let cluster = Cluster {
+                discovery,
+                ..Cluster::clone(&cluster)
+            };
+            gateway.clusters.insert(name, Arc::new(cluster));
         }
     }
 }

@@ -356,7 +356,7 @@ fn snapshot(
             Arc::clone(&name),
             Arc::new(resource),
         );
-        Arc::make_mut(&mut gateway.route_tables).insert(name, table);
+        gateway.route_tables.insert(name, Arc::new(table));
     }
     (snapshot, trees)
 }

@@ -1,7 +1,6 @@
 //! Clusters: what a Mapping says of its upstream, how the cluster is named, and who shares it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -285,14 +284,13 @@ impl Clusters {
 
     pub(super) fn finish(self, context: &mut Context<'_>) {
         for cluster in self.by_name.into_values().flatten() {
-            match Arc::make_mut(&mut context.gateway.clusters).entry(Arc::clone(&cluster.name)) {
-                MapEntry::Vacant(vacant) => {
-                    vacant.insert(cluster);
-                }
-                MapEntry::Occupied(_) => {}
-            }
+            let name = Arc::clone(&cluster.name);
+            let clusters = &mut context.gateway.clusters;
+            clusters.entry(name).or_insert_with(|| Arc::new(cluster));
         }
-        Arc::make_mut(&mut context.gateway.endpoints).extend(self.endpoints);
+        let endpoints = self.endpoints.into_iter();
+        let endpoints = endpoints.map(|(name, set)| (name, Arc::new(set)));
+        context.gateway.endpoints.extend(endpoints);
     }
 }
 

@@ -202,7 +202,7 @@ fn of_tcp_mappings(
             per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: groups.iter().map(|group| group.chain()).collect(),
         };
-        Arc::make_mut(&mut context.gateway.listeners).insert(name, listener);
+        context.gateway.listeners.insert(name, Arc::new(listener));
     }
 }
 
@@ -329,9 +329,13 @@ impl Build<'_> {
                 name: Arc::clone(&self.name),
                 virtual_hosts: self.virtual_hosts(),
             };
-            Arc::make_mut(&mut gateway.route_tables).insert(Arc::clone(&self.name), table);
+            gateway
+                .route_tables
+                .insert(Arc::clone(&self.name), Arc::new(table));
         }
-        Arc::make_mut(&mut gateway.listeners).insert(Arc::clone(&self.name), listener);
+        gateway
+            .listeners
+            .insert(Arc::clone(&self.name), Arc::new(listener));
         true
     }
 

@@ -361,11 +361,13 @@ pub(super) fn same_certificate(store: &Store, one: (&str, &str), other: (&str, &
 
 fn keep(context: &mut Context<'_>, name: String, origin: Origin, kind: SecretKind) -> Arc<str> {
     let name: Arc<str> = name.into();
-    let secrets = Arc::make_mut(&mut context.gateway.secrets);
-    secrets.entry(Arc::clone(&name)).or_insert_with(|| Secret {
-        name: Arc::clone(&name),
-        origin,
-        kind,
+    let secrets = &mut context.gateway.secrets;
+    secrets.entry(Arc::clone(&name)).or_insert_with(|| {
+        Arc::new(Secret {
+            name: Arc::clone(&name),
+            origin,
+            kind,
+        })
     });
     name
 }

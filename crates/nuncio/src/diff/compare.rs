@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nuncio_model::cluster::{Cluster, EndpointSet};
 use nuncio_model::listener::{FilterChain, Listener};
 use nuncio_model::tls::{Secret, SecretKind};
-use nuncio_model::{Gateway, Origin};
+use nuncio_model::{Gateway, Named, Origin};
 use serde_json::Value;
 
 use super::fields::{Field, fields, value};
@@ -32,12 +32,9 @@ pub fn compare(old: &Gateway, new: &Gateway) -> Changes {
     }
 }
 
-/// Parts of a gateway.
-type ByName<T> = BTreeMap<Arc<str>, T>;
-
 /// Compares objects by their names.
 fn objects<T>(
-    (old, new): (&ByName<T>, &ByName<T>),
+    (old, new): (&Named<T>, &Named<T>),
     what: impl Fn(&str, &T) -> String,
     origin: impl Fn(&T) -> Option<&Origin>,
     differences: impl Fn(&T, &T) -> Vec<Field>,

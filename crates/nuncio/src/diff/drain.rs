@@ -10,7 +10,7 @@ use super::{Drain, Field, Kind};
 
 pub(super) fn drains(old: &Gateway, new: &Gateway) -> Vec<Drain> {
     let mut drains = Vec::new();
-    for (name, before) in &*old.listeners {
+    for (name, before) in &old.listeners {
         match new.listeners.get(name) {
             Some(after) => drains.extend(of_listener(before, after)),
             None => drains.push(Drain {

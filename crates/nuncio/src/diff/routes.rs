@@ -21,7 +21,9 @@ pub(super) fn virtual_hosts(old: &Gateway, new: &Gateway) -> Vec<VirtualHostChan
     let names = old.route_tables.keys().chain(new.route_tables.keys());
     let names: BTreeSet<_> = names.collect();
     for name in names {
-        for pair in pairs(old.route_tables.get(name), new.route_tables.get(name)) {
+        let old = old.route_tables.get(name).map(AsRef::as_ref);
+        let new = new.route_tables.get(name).map(AsRef::as_ref);
+        for pair in pairs(old, new) {
             let of = |host: Option<&VirtualHost>, routes: &mut Routes<'_>, seen: &mut Seen| {
                 host.map(|host| routes.of(host, seen)).unwrap_or_default()
             };

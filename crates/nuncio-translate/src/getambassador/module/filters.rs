@@ -32,7 +32,7 @@ pub(in crate::getambassador) fn with_route_error_responses(
         origin: origin.clone(),
         config,
     };
-    Arc::make_mut(&mut context.gateway.filters).insert(name, filter);
+    context.gateway.filters.insert(name, Arc::new(filter));
 }
 
 impl Keys<'_, '_, '_> {
@@ -86,8 +86,8 @@ impl Keys<'_, '_, '_> {
             origin: self.object.at(path(key)),
             config,
         };
-        let filters = Arc::make_mut(&mut self.context.gateway.filters);
-        filters.insert(Arc::clone(&name), filter);
+        let filters = &mut self.context.gateway.filters;
+        filters.insert(Arc::clone(&name), Arc::new(filter));
         name
     }
 

@@ -15,6 +15,7 @@ pub(super) fn clusters(scene: &Scene, view: &View) -> Markup {
     let service = |cluster: &Cluster| upstreams.get(&cluster.name).map_or("", |of| &of.service);
     let clusters = scene.served.gateway.clusters.values();
     let found: Vec<&Cluster> = clusters
+        .map(AsRef::as_ref)
         .filter(|cluster| view.finds(&[&cluster.name, service(cluster), stats_name(cluster)]))
         .collect();
     let page = Paged::new(&found, view);
