@@ -17,13 +17,16 @@ pub mod resolve;
 mod settings;
 pub mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use endpoints::EndpointReads;
+use getambassador::{Inventory, Kept};
+use ingress::Ingresses;
+use nuncio_model::cluster::Endpoint;
 use nuncio_model::{Gateway, Report};
+use store::Read;
 
-pub use endpoints::EndpointReads;
-use getambassador::Inventory;
 pub use settings::{ReadyPort, Settings};
 pub use store::{Element, Object, Scope, Store, Table, Touched};
 
@@ -38,7 +41,7 @@ pub struct Translation {
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
     pub ingress_status: ingress::Status,
-    pub endpoint_reads: EndpointReads,
+    endpoint_reads: EndpointReads,
 }
 
 /// Turns everything in a store into one gateway, with the files that resources name as `read` gives
@@ -48,23 +51,83 @@ pub fn translate(
     settings: &Settings,
     read: impl Fn(&str) -> Result<String, String>,
 ) -> Translation {
-    loop {
-        let translation = translate_once(store, settings);
-        if !store.read_files(&translation.files, &read) {
-            return translation;
-        }
-    }
+    Translator::new(settings.clone()).translate(store, read)
 }
 
-fn translate_once(store: &Store, settings: &Settings) -> Translation {
-    let ingresses = ingress::translate(store, settings);
-    let mut translation = getambassador::translate(store, settings, &ingresses.made);
-    translation.ingress_status = ingresses.status;
-    store.as_written(&mut translation.report);
-    translation
-        .report
-        .extend(ingresses.report.entries().iter().cloned());
-    translation.report.extend(store.report());
-    translation.report.sort();
-    translation
+/// Translates one store again and again, each time as much of it as has changed.
+pub struct Translator {
+    settings: Settings,
+    ingresses: Option<(Ingresses, BTreeSet<Read>)>,
+    kept: Kept,
+    /// Of the last translation, beside those that are kept.
+    endpoint_reads: EndpointReads,
+}
+
+impl Translator {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ingresses: None,
+            kept: Kept::default(),
+            endpoint_reads: EndpointReads::default(),
+        }
+    }
+
+    /// As [`translate`] does. The result is the same as if nothing had been kept.
+    pub fn translate(
+        &mut self,
+        store: &mut Store,
+        read: impl Fn(&str) -> Result<String, String>,
+    ) -> Translation {
+        loop {
+            let mut translation = self.translate_once(store);
+            if !store.read_files(&translation.files, &read) {
+                self.endpoint_reads = std::mem::take(&mut translation.endpoint_reads);
+                return translation;
+            }
+        }
+    }
+
+    fn translate_once(&mut self, store: &Store) -> Translation {
+        let changed = store.take_changed();
+        let ingresses = self.ingresses.take();
+        let ingresses = ingresses.filter(|(_, reads)| reads.is_disjoint(&changed));
+        let made_changed = ingresses.is_none();
+        let anew = || store.record(|| ingress::translate(store, &self.settings));
+        let (ingresses, reads) = ingresses.unwrap_or_else(anew);
+        let input = getambassador::Input {
+            store,
+            settings: &self.settings,
+            made: &ingresses.made,
+            changed: &changed,
+            made_changed,
+        };
+        let mut translation = getambassador::translate(&input, &mut self.kept);
+        translation.ingress_status = ingresses.status.clone();
+        store.as_written(&mut translation.report);
+        translation
+            .report
+            .extend(ingresses.report.entries().iter().cloned());
+        translation.report.extend(store.report());
+        translation.report.sort();
+        self.ingresses = Some((ingresses, reads));
+        translation
+    }
+
+    /// The endpoints of a Service as they are now, by the names of the sets that they are in.
+    /// `None` if something is to be said of one of them, or no longer: then more than its endpoints
+    /// is another.
+    pub fn endpoints_of(
+        &self,
+        store: &Store,
+        namespace: &str,
+        name: &str,
+    ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
+        let mut sets = self
+            .kept
+            .endpoint_reads
+            .of_service(store, namespace, name)?;
+        sets.extend(self.endpoint_reads.of_service(store, namespace, name)?);
+        Some(sets)
+    }
 }

@@ -11,7 +11,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
-use nuncio_translate::{Element, EndpointReads, Settings, Store, Touched, ingress};
+use nuncio_translate::{Element, Settings, Store, Touched, Translator, ingress};
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
@@ -48,11 +48,9 @@ pub enum Recomputed {
 /// Turns change sets into snapshots.
 pub struct Engine {
     store: Store,
-    settings: Settings,
+    translator: Translator,
     source_problems: Vec<Entry>,
     files: NamedFiles,
-    /// What of the present translation endpoints can change.
-    endpoint_reads: EndpointReads,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -60,10 +58,9 @@ impl Engine {
     pub fn new(store: Store, settings: Settings) -> Self {
         Self {
             store,
-            settings,
+            translator: Translator::new(settings),
             source_problems: Vec::new(),
             files: NamedFiles::default(),
-            endpoint_reads: EndpointReads::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -95,9 +92,7 @@ impl Engine {
         }
         let mut changed = 0;
         for (namespace, name) in &touched.endpoints_of {
-            let sets = self
-                .endpoint_reads
-                .of_service(&self.store, namespace, name)?;
+            let sets = self.translator.endpoints_of(&self.store, namespace, name)?;
             for (name, endpoints) in sets {
                 // A set that was read for a resource which is left out is in no gateway.
                 if served
@@ -137,9 +132,8 @@ impl Engine {
 
     fn translated(&mut self) -> Served {
         let read = |path: &str| self.files.read(path);
-        let translation = nuncio_translate::translate(&mut self.store, &self.settings, read);
+        let translation = self.translator.translate(&mut self.store, read);
         self.files.keep(&translation.files);
-        self.endpoint_reads = translation.endpoint_reads;
         let snapshot = nuncio_envoy::encode(&translation.gateway);
 
         let mut report = translation.report;

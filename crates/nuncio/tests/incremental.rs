@@ -15,6 +15,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+/// Without NUNCIO_STEPS.
 const STEPS: usize = 2_000;
 
 /// Each in several states; an empty one is its absence.
@@ -52,22 +53,114 @@ fn resource() -> impl Strategy<Value = (String, String)> {
             );
             (format!("Service {name}"), text)
         });
-    let mapping = (number, select(vec!["a", "b", "c:81", "d", "a, load_balancer: {policy: nonsense}"]), select(vec!["", ", resolver: endpoint"]))
-        .prop_map(|(n, service, more)| {
+    let mapping = (
+        number.clone(),
+        select(vec!["/0/", "/1/", "/", "/0/", "/0/x"]),
+        select(vec!["a", "a", "b", "c:81", "d", "https://a", "9.9.9.9", "a, load_balancer: {policy: nonsense}"]),
+        prop::collection::vec(
+            select(vec![
+                "resolver: endpoint",
+                "connect_timeout_ms: 1000",
+                "connect_timeout_ms: 2000",
+                "weight: 20",
+                "weight: 90",
+                "shadow: true",
+                "host_redirect: true",
+                "precedence: 1",
+                "headers: {x: y}",
+                "prefix_regex: true",
+                "tls: t",
+                "error_response_overrides: [{on_status_code: 500, body: {text_format: no}}]",
+                "circuit_breakers: [{max_connections: 5}]",
+                "timeout_ms: 7000",
+            ]),
+            0..3,
+        ),
+        select(vec!["\"*\"", "a.example", "\"*.example\"", ""]),
+        select(vec!["", "labels: {who: x}", "labels: {who: y}"]),
+    )
+        .prop_map(|(n, prefix, service, more, hostname, labels)| {
+            let more: BTreeMap<_, _> = more.iter().map(|more| more.split_once(':').unwrap()).collect();
+            let more: String = more.iter().map(|(key, value)| format!(", {key}: {value}")).collect();
+            let hostname = if hostname.is_empty() { String::new() } else { format!("hostname: {hostname}, ") };
             let text = format!(
-                "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: m{n}, namespace: default}}\n\
-                 spec: {{hostname: \"*\", prefix: /{n}/, service: {service}{more}}}\n"
+                "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: m{n}, namespace: default, {labels}}}\n\
+                 spec: {{{hostname}prefix: {prefix}, service: {service}{more}}}\n"
             );
             (format!("Mapping m{n}"), text)
         });
+    let host = (
+        0..3u32,
+        select(vec!["\"*\"", "a.example", "b.example", "\"*.example\""]),
+        select(vec!["", ", mappingSelector: {matchLabels: {who: x}}", ", mappingSelector: {matchLabels: {who: y}}"]),
+        select(vec!["Route", "Redirect", "Reject"]),
+    )
+        .prop_map(|(n, hostname, selector, action)| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: Host\nmetadata: {{name: h{n}, namespace: default}}\n\
+                 spec: {{hostname: {hostname}, requestPolicy: {{insecure: {{action: {action}}}}}{selector}}}\n"
+            );
+            (format!("Host h{n}"), text)
+        });
+    let ingress = (
+        0..2u32,
+        select(vec!["", "host: a.example, ", "host: \"*.b.example\", "]),
+        select(vec!["/0/", "/i"]),
+        select(vec!["a", "b", "nowhere"]),
+    )
+        .prop_map(|(n, host, path, service)| {
+            let text = format!(
+                "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: i{n}, namespace: default, \
+                 annotations: {{kubernetes.io/ingress.class: ambassador}}}}\n\
+                 spec: {{rules: [{{{host}http: {{paths: [{{path: {path}, pathType: Prefix, \
+                 backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}]}}}}]}}\n"
+            );
+            (format!("Ingress i{n}"), text)
+        });
+    let tcp = (0..2u32, select(vec!["a", "b:81", "d"]), select(vec![9000, 9001])).prop_map(|(n, service, port)| {
+        let text = format!(
+            "apiVersion: getambassador.io/v3alpha1\nkind: TCPMapping\nmetadata: {{name: t{n}, namespace: default}}\n\
+             spec: {{port: {port}, service: {service}}}\n"
+        );
+        (format!("TCPMapping t{n}"), text)
+    });
+    let module = select(vec!["{}", "{add_linkerd_headers: true}", "{default_labels: 7}", "{cluster_idle_timeout_ms: 5000}", "{lua_scripts: \"x = 1\"}", "{circuit_breakers: [{max_requests: 3}]}", "{diagnostics: {enabled: false}}"])
+        .prop_map(|config| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: Module\nmetadata: {{name: ambassador, namespace: default}}\n\
+                 spec: {{config: {config}}}\n"
+            );
+            ("Module ambassador".to_owned(), text)
+        });
+    let tls_context = select(vec!["{}", "{sni: x.example}", "{ca_secret: gone}", "{secret: s}", "{min_tls_version: v9}"])
+        .prop_map(|spec| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {{name: t, namespace: default}}\nspec: {spec}\n"
+            );
+            ("TLSContext t".to_owned(), text)
+        });
+    // What an annotation defines is a Mapping of the same name as others are.
+    let annotated = (select(vec!["a", "b"]), select(vec!["m0", "m9"]), select(vec!["/0/", "/9/"])).prop_map(|(name, mapping, prefix)| {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\n  annotations:\n    \
+             getambassador.io/config: |\n      apiVersion: getambassador.io/v3alpha1\n      kind: Mapping\n      \
+             name: {mapping}\n      hostname: \"*\"\n      prefix: {prefix}\n      service: {name}\n\
+             spec: {{ports: [{{port: 80}}]}}\n"
+        );
+        (format!("Service {name}"), text)
+    });
     let fixed = select(vec![
         ("Listener l", "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {name: l, namespace: default}\nspec: {port: 8080, protocol: HTTP, securityModel: XFP, hostBinding: {namespace: {from: ALL}}}\n"),
+        ("Listener l", "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {name: l, namespace: default}\nspec: {port: 8080, protocol: HTTP, securityModel: INSECURE, hostBinding: {namespace: {from: ALL}}}\n"),
         ("KubernetesEndpointResolver endpoint", "apiVersion: getambassador.io/v3alpha1\nkind: KubernetesEndpointResolver\nmetadata: {name: endpoint, namespace: default}\nspec: {}\n"),
     ])
     .prop_map(|(name, text)| (name.to_owned(), text.to_owned()));
     let present = prop::bool::weighted(0.93);
     (
-        prop_oneof![24 => slice, 3 => endpoints, 2 => service, 2 => mapping, 1 => fixed],
+        prop_oneof![
+            24 => slice, 3 => endpoints, 3 => service, 12 => mapping, 1 => fixed, 3 => host,
+            2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 1 => annotated,
+        ],
         present,
     )
         .prop_map(|((name, text), present)| (name, if present { text } else { String::new() }))
@@ -115,7 +208,8 @@ fn what_is_left_uncomputed_is_as_it_was() {
     let mut incremental = engine();
     let mut served: Arc<Served> = incremental.apply(ChangeSet::default());
     let mut fast = 0;
-    for step in 0..STEPS {
+    let steps = std::env::var("NUNCIO_STEPS").map_or(STEPS, |steps| steps.parse().unwrap());
+    for step in 0..steps {
         let mut change = ChangeSet::default();
         let drawn = changes.new_tree(&mut runner).unwrap().current();
         // A change set has each resource once.
@@ -147,9 +241,15 @@ fn what_is_left_uncomputed_is_as_it_was() {
             ..ChangeSet::default()
         });
         assert_eq!(served.gateway, cold.gateway, "step {step}");
+        let shown = |served: &Served| {
+            let inventory = &served.inventory;
+            let (groups, upstreams) = (inventory.groups.clone(), inventory.upstreams.clone());
+            (groups, upstreams, inventory.resolvers.clone())
+        };
+        assert_eq!(shown(&served), shown(&cold), "step {step}");
         assert_eq!(served.snapshot, cold.snapshot, "step {step}");
         assert_eq!(served.report, cold.report, "step {step}");
     }
     // Endpoints alone were computed anew often enough to have been tried.
-    assert!(fast > STEPS / 40, "only {fast} of {STEPS}");
+    assert!(fast > steps / 40, "only {fast} of {steps}");
 }

@@ -81,7 +81,7 @@ pub(super) fn bound<'h>(
     object: &Object<Listener>,
     stack: Stack,
     hosts: &'h [Host],
-    groups: &[Group],
+    groups: &[Arc<Group>],
     reported: &mut Reported,
 ) -> Vec<Bound<'h>> {
     let Some(binding) = object.spec.host_binding.as_ref() else {
@@ -169,7 +169,7 @@ fn can_serve(
     false
 }
 
-fn groups_of(context: &Context<'_>, groups: &[Group], host: &Host) -> Vec<usize> {
+fn groups_of(context: &Context<'_>, groups: &[Arc<Group>], host: &Host) -> Vec<usize> {
     let strict = context.settings.strict_label_selectors;
     groups
         .iter()
@@ -205,7 +205,7 @@ fn takes(host: &Host, group: &Group, strict: bool) -> bool {
 }
 
 /// Says which Mappings no Host takes.
-pub(super) fn not_bound(context: &mut Context<'_>, groups: &[Group], bound: &HashSet<usize>) {
+pub(super) fn not_bound(context: &mut Context<'_>, groups: &[Arc<Group>], bound: &HashSet<usize>) {
     for (_, group) in groups
         .iter()
         .enumerate()

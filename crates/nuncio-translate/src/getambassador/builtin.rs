@@ -8,15 +8,16 @@ use nuncio_api::{ObjectMeta, SourceRef};
 use nuncio_model::ResourceId;
 
 use super::Context;
-use super::cluster::Clusters;
+use super::clusters::Clusters;
 use super::group::{self, Group};
 use super::mapping;
 use super::module::Probe;
+use super::order::{Created, Place};
 use crate::store::Object;
 
 const TIMEOUT_MS: i64 = 10_000;
 
-pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<Group> {
+pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<(Place, Group)> {
     let built_in = context.module.built_in.clone();
     let routes = [
         ("internal_liveness_probe_mapping", built_in.liveness_probe),
@@ -28,10 +29,13 @@ pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<
         if !probe.enabled {
             continue;
         }
-        let object = object(context, name, &probe);
+        let object = Arc::new(object(context, name, &probe));
         let parsed = mapping::parse(context, &object);
         let group = parsed.and_then(|parsed| group::built_in(context, clusters, parsed));
-        groups.extend(group);
+        groups.extend(group.map(|group| {
+            let created = Created::BuiltIn(groups.len());
+            (Place::new(&group.criteria, created), group)
+        }));
     }
     groups
 }

@@ -1,6 +1,5 @@
 //! Clusters: what a Mapping says of its upstream, how the cluster is named, and who shares it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
-use super::diagnostics::Upstream;
 use super::envoy_admin;
 use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
@@ -39,7 +37,7 @@ const LONGEST_NAME: usize = 60;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ClusterSpec {
     /// As Emissary names it, unless another Mapping has that name with other settings.
-    name: String,
+    pub(super) name: Arc<str>,
     /// `service` as it is written, for people.
     pub(super) service: String,
     pub(super) host: String,
@@ -47,9 +45,9 @@ pub(super) struct ClusterSpec {
     /// Of the Mapping, or of the Module.
     pub(super) load_balancing: Option<LoadBalancing>,
     /// The name of what finds its addresses.
-    resolver: Arc<str>,
-    cluster: Cluster,
-    endpoints: Option<EndpointSet>,
+    pub(super) resolver: Arc<str>,
+    pub(super) cluster: Cluster,
+    pub(super) endpoints: Option<EndpointSet>,
 }
 
 impl ClusterSpec {
@@ -171,7 +169,7 @@ impl ClusterSpec {
             UpstreamProtocol::Http1
         };
         Ok(Self {
-            name: shorten(&full),
+            name: shorten(&full).into(),
             service: service.to_owned(),
             host: name.host.clone(),
             port,
@@ -214,7 +212,7 @@ impl ClusterSpec {
     /// Leaves nothing behind it: requests are answered with 503. Its names are its own: those of
     /// the service are for those who reach it.
     pub(super) fn without_endpoints(&mut self) {
-        self.name.push_str("_unavailable");
+        self.name = format!("{}_unavailable", self.name).into();
         self.cluster.alt_stat_name = self
             .cluster
             .alt_stat_name
@@ -222,75 +220,6 @@ impl ClusterSpec {
             .map(|name| format!("{name}_unavailable").into());
         self.cluster.discovery = Discovery::Static(Vec::new());
         self.endpoints = None;
-    }
-}
-
-/// The clusters of all Mappings.
-#[derive(Default)]
-pub(super) struct Clusters {
-    /// By the name that Emissary would give; of one name, each with settings of its own.
-    by_name: BTreeMap<String, Vec<Cluster>>,
-    endpoints: BTreeMap<Arc<str>, EndpointSet>,
-    /// What each was made for, for the diagnostics.
-    pub(super) upstreams: BTreeMap<Arc<str>, Upstream>,
-}
-
-impl Clusters {
-    /// The name of the cluster that has these settings. Emissary gives every Mapping the cluster of
-    /// the first with the same name; here one with other settings has a cluster of its own, whose
-    /// name ends in a hash of them.
-    pub(super) fn name(&mut self, spec: &ClusterSpec) -> Arc<str> {
-        if let Some(set) = &spec.endpoints {
-            self.endpoints
-                .entry(Arc::clone(&set.name))
-                .or_insert_with(|| set.clone());
-        }
-        let same = |cluster: &&Cluster| {
-            let (name, origin) = (&spec.cluster.name, &spec.cluster.origin);
-            Cluster {
-                name: Arc::clone(name),
-                origin: origin.clone(),
-                ..(*cluster).clone()
-            } == spec.cluster
-        };
-        let clusters = self.by_name.entry(spec.name.clone()).or_default();
-        if let Some(cluster) = clusters.iter().find(same) {
-            return Arc::clone(&cluster.name);
-        }
-        let name: Arc<str> = if clusters.is_empty() {
-            spec.name.as_str().into()
-        } else {
-            let settings = Cluster {
-                origin: Origin::new(Arc::new(nuncio_model::ResourceId::new("", "", "", ""))),
-                ..spec.cluster.clone()
-            };
-            format!("{}-{}", spec.name, &digest(&format!("{settings:?}"))[..8]).into()
-        };
-        self.upstreams.insert(
-            Arc::clone(&name),
-            Upstream {
-                service: spec.service.clone(),
-                host: spec.host.clone(),
-                port: spec.port,
-                resolver: Arc::clone(&spec.resolver),
-            },
-        );
-        clusters.push(Cluster {
-            name: Arc::clone(&name),
-            ..spec.cluster.clone()
-        });
-        name
-    }
-
-    pub(super) fn finish(self, context: &mut Context<'_>) {
-        for cluster in self.by_name.into_values().flatten() {
-            let name = Arc::clone(&cluster.name);
-            let clusters = &mut context.gateway.clusters;
-            clusters.entry(name).or_insert_with(|| Arc::new(cluster));
-        }
-        let endpoints = self.endpoints.into_iter();
-        let endpoints = endpoints.map(|(name, set)| (name, Arc::new(set)));
-        context.gateway.endpoints.extend(endpoints);
     }
 }
 

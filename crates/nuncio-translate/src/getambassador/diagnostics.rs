@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use nuncio_api::getambassador::{InsecureAction, TlsContext};
 use nuncio_model::route::{Action, PathMatch};
-use nuncio_model::{Origin, ResourceId};
+use nuncio_model::{Named, Origin, ResourceId};
 
 use super::Context;
-use super::cluster::Clusters;
+use super::clusters::Clusters;
 use super::group::{Group, Member, MemberKind};
 use super::host::Host;
 use super::mapping::Criterion;
@@ -21,12 +21,12 @@ use crate::store::Object;
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// In the order in which they match.
-    pub groups: Vec<HttpGroup>,
+    pub groups: Vec<Arc<HttpGroup>>,
     pub tcp_groups: Vec<TcpGroupInfo>,
     /// By hostname.
     pub hosts: Vec<HostInfo>,
     /// What is behind each cluster, by its name.
-    pub upstreams: BTreeMap<Arc<str>, Upstream>,
+    pub upstreams: Named<Upstream>,
     pub resolvers: Vec<ResolverInfo>,
     pub tls_contexts: Vec<Arc<Object<TlsContext>>>,
     pub access: Access,
@@ -163,25 +163,21 @@ pub struct ResolverInfo {
 pub(super) fn inventory(
     context: &Context<'_>,
     clusters: &Clusters,
-    groups: &[Group],
+    groups: &[Arc<Group>],
     tcp_groups: &[TcpGroup],
     hosts: &[Host],
 ) -> Inventory {
-    let upstreams = clusters.upstreams.clone();
-    let mut used: Vec<&Arc<str>> = upstreams.values().map(|of| &of.resolver).collect();
-    used.sort();
-    used.dedup();
     let store = context.store;
     let written = store.tls_contexts.by_rkey().into_iter();
     Inventory {
-        groups: groups.iter().map(http_group).collect(),
+        groups: groups.iter().map(|group| group.info()).collect(),
         tcp_groups: tcp_groups.iter().map(TcpGroup::info).collect(),
         hosts: hosts.iter().map(host).collect(),
-        resolvers: used
-            .iter()
+        resolvers: clusters
+            .resolvers()
             .map(|name| resolver::info(store, name))
             .collect(),
-        upstreams,
+        upstreams: clusters.upstreams().clone(),
         tls_contexts: written
             .chain(store.module_tls_contexts())
             .cloned()
@@ -190,7 +186,7 @@ pub(super) fn inventory(
     }
 }
 
-fn http_group(group: &Group) -> HttpGroup {
+pub(super) fn http_group(group: &Group) -> HttpGroup {
     let criteria = &group.criteria;
     let value_of = |name: &str| {
         let mut headers = criteria.headers.iter();

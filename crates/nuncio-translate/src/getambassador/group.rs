@@ -1,7 +1,7 @@
 //! Groups: Mappings with equal criteria share their requests.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::route::{
@@ -11,13 +11,16 @@ use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::association::{given, selects};
-use super::cluster::{Clusters, digest};
+use super::association::selects;
+use super::cluster::{ClusterSpec, digest};
+use super::clusters::{Clusters, User};
+use super::diagnostics::{HttpGroup, http_group};
 use super::envoy_admin;
-use super::made::MadeMapping;
-use super::mapping::{self, Association, Criteria, Parsed, RouteTarget, Target};
-use super::order::SortKey;
-use super::share;
+use super::kept::{Effects, MappingKey, Selector, apart};
+use super::mapping::{Association, Criteria, Parsed, RouteTarget, Target};
+use super::order::{Created, Place};
+use super::security::Variant;
+use super::share::{self, Share};
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.
@@ -26,7 +29,6 @@ pub(super) struct Group {
     pub(super) id: String,
     /// Emissary's name of the group: after its first Mapping.
     pub(super) name: String,
-    pub(super) key: SortKey,
     pub(super) criteria: Criteria,
     pub(super) association: Association,
     /// Of all its members.
@@ -38,6 +40,29 @@ pub(super) struct Group {
     /// In the order in which they are tried.
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) members: Vec<Member>,
+    /// The first route that has error responses of its own.
+    own_error_responses: Option<Origin>,
+    /// As diagnostics show it.
+    info: OnceLock<Arc<HttpGroup>>,
+    /// See [`Group::variants`].
+    variants: [OnceLock<Vec<Arc<Route>>>; Variant::COUNT],
+}
+
+impl Group {
+    pub(super) fn info(&self) -> Arc<HttpGroup> {
+        Arc::clone(self.info.get_or_init(|| Arc::new(http_group(self))))
+    }
+
+    /// The routes as requests meet them.
+    pub(super) fn variants(&self, variant: Variant) -> &[Arc<Route>] {
+        let routes = || {
+            self.routes
+                .iter()
+                .flat_map(|route| variant.of(route))
+                .collect()
+        };
+        self.variants[variant.index()].get_or_init(routes)
+    }
 }
 
 /// One Mapping of a group, as diagnostics show it.
@@ -62,41 +87,143 @@ pub enum MemberKind {
     Redirect,
 }
 
-/// Reads all Mappings and groups them, in the order in which groups are created.
-pub(super) fn groups(context: &mut Context<'_>, clusters: &mut Clusters) -> Vec<Group> {
-    let store = context.store;
-    let mut building: Vec<Building<'_>> = Vec::new();
-    let mut index: HashMap<String, usize> = HashMap::new();
-    let made = context.made.mappings.iter();
-    let made = made.map(|made| (&made.object, Some(made)));
-    let written = store.mappings.by_rkey().into_iter();
-    for (object, made) in written.map(|object| (&**object, None)).chain(made) {
-        let Some(mut parsed) = mapping::parse(context, object) else {
-            continue;
-        };
-        if let Some(made) = made {
-            made.amend(&mut parsed);
-        } else if context.settings.hints {
-            hint(context, &parsed);
+/// All groups that Mappings are in.
+#[derive(Default)]
+pub(super) struct Groups {
+    by_key: HashMap<Arc<str>, KeptGroup>,
+    dirty: BTreeSet<Arc<str>>,
+    /// Keys of groups by their first Mapping.
+    by_first: HashMap<Arc<MappingKey>, Arc<str>>,
+    /// In the order in which their routes are tried.
+    in_order: BTreeMap<Place, Arc<Group>>,
+    effects: BTreeMap<Arc<str>, Effects>,
+}
+
+#[derive(Default)]
+struct KeptGroup {
+    members: BTreeMap<Arc<MappingKey>, Arc<Parsed>>,
+    first: Option<Arc<MappingKey>>,
+    uses: Vec<(User, Arc<ClusterSpec>)>,
+    place: Option<Place>,
+}
+
+impl Groups {
+    pub(super) fn add(&mut self, group: &Arc<str>, key: &Arc<MappingKey>, parsed: &Arc<Parsed>) {
+        let members = &mut self.by_key.entry(Arc::clone(group)).or_default().members;
+        members.insert(Arc::clone(key), Arc::clone(parsed));
+        self.dirty.insert(Arc::clone(group));
+    }
+
+    pub(super) fn remove(&mut self, group: &Arc<str>, key: &Arc<MappingKey>) {
+        if let Some(kept) = self.by_key.get_mut(group) {
+            kept.members.remove(key);
+            self.dirty.insert(Arc::clone(group));
         }
-        let key = group_key(context, &parsed, made);
-        match index.get(&key) {
-            Some(&at) => building[at].add(context, parsed),
-            None => {
-                index.insert(key, building.len());
-                building.push(Building::new(parsed));
+    }
+
+    /// Makes the groups again whose Mappings are others now.
+    pub(super) fn update(&mut self, context: &mut Context<'_>, clusters: &mut Clusters) {
+        let dirty = std::mem::take(&mut self.dirty);
+        for key in &dirty {
+            self.take_out(clusters, key);
+        }
+        let mut plans = BTreeMap::new();
+        for key in dirty {
+            plans.extend(self.plan(context, clusters, key));
+        }
+        for user in clusters.rename() {
+            if let User::Group(first, _) = user
+                && let Some(key) = self.by_first.get(&first).cloned()
+                && !plans.contains_key(&key)
+            {
+                self.take_out(clusters, &key);
+                plans.extend(self.plan(context, clusters, key));
+            }
+        }
+        for (key, (plan, mut effects)) in plans {
+            let Some(kept) = self.by_key.get_mut(&key) else {
+                continue;
+            };
+            let uses = kept.uses.iter();
+            let names = uses.map(|(user, spec)| clusters.name(user, spec));
+            let (group, more, _) = apart(context, |context| plan.finish(context, names));
+            let more = more.report.entries().iter().cloned();
+            effects.report.extend(more);
+            effects.keep(&mut self.effects, &key);
+            if let Some(group) = group
+                && let Some(first) = &kept.first
+            {
+                let created = Created::Mapping(Arc::clone(first));
+                let place = Place::new(&group.criteria, created);
+                kept.place = Some(place.clone());
+                self.in_order.insert(place, Arc::new(group));
             }
         }
     }
-    building
-        .into_iter()
-        .filter_map(|building| building.finish(context, clusters))
-        .collect()
+
+    /// Takes a group out of the order, and off the clusters that it used.
+    fn take_out(&mut self, clusters: &mut Clusters, key: &Arc<str>) {
+        let Some(kept) = self.by_key.get_mut(key) else {
+            return;
+        };
+        if let Some(place) = kept.place.take() {
+            self.in_order.remove(&place);
+        }
+        if let Some(first) = kept.first.take() {
+            self.by_first.remove(&first);
+        }
+        for (user, spec) in std::mem::take(&mut kept.uses) {
+            clusters.remove(&user, &spec);
+        }
+        self.effects.remove(key);
+        if kept.members.is_empty() {
+            self.by_key.remove(key);
+        }
+    }
+
+    /// Puts a group together as far as can be without the names of its clusters, and uses those.
+    fn plan(
+        &mut self,
+        context: &mut Context<'_>,
+        clusters: &mut Clusters,
+        key: Arc<str>,
+    ) -> Option<(Arc<str>, (Plan, Effects))> {
+        let kept = self.by_key.get_mut(&key)?;
+        let (first, parsed) = kept.members.first_key_value()?;
+        let (plan, effects, _) = apart(context, |context| {
+            let mut building = Building::new(Parsed::clone(parsed));
+            for parsed in kept.members.values().skip(1) {
+                building.add(context, Parsed::clone(parsed));
+            }
+            building.plan(context)
+        });
+        let user = |at| User::Group(Arc::clone(first), at);
+        let uses = plan.uses().enumerate();
+        let uses: Vec<_> = uses
+            .map(|(at, spec)| (user(at), Arc::clone(spec)))
+            .collect();
+        for (user, spec) in &uses {
+            clusters.add(user, spec);
+        }
+        self.by_first.insert(Arc::clone(first), Arc::clone(&key));
+        kept.first = Some(Arc::clone(first));
+        kept.uses = uses;
+        Some((key, (plan, effects)))
+    }
+
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&Place, &Arc<Group>)> {
+        self.in_order.iter()
+    }
+
+    pub(super) fn effects(&self) -> impl Iterator<Item = &Effects> {
+        self.effects.values()
+    }
 }
 
 /// Says what is so common that it is worth saying only to who asks.
-fn hint(context: &mut Context<'_>, parsed: &Parsed<'_>) {
-    if let PathMatch::Prefix(prefix) = &parsed.path
+pub(super) fn hint(context: &mut Context<'_>, parsed: &Parsed) {
+    if context.settings.hints
+        && let PathMatch::Prefix(prefix) = &parsed.path
         && prefix.as_str().ends_with(|c: char| c.is_alphanumeric())
     {
         context
@@ -114,20 +241,18 @@ fn hint(context: &mut Context<'_>, parsed: &Parsed<'_>) {
 }
 
 /// The first route that has error responses of its own.
-pub(super) fn own_error_responses(groups: &[Group]) -> Option<Origin> {
-    let mut routes = groups.iter().flat_map(|group| &group.routes);
-    let own = |route: &&Arc<Route>| {
-        matches!(&route.action, Action::Forward(forward)
-            if matches!(forward.error_responses, ErrorResponses::Own(_)))
-    };
-    routes.find(own).map(|route| route.origin.clone())
+pub(super) fn own_error_responses(groups: &[Arc<Group>]) -> Option<Origin> {
+    let mut own = groups
+        .iter()
+        .filter_map(|group| group.own_error_responses.as_ref());
+    own.next().cloned()
 }
 
 /// Equal for Mappings of one group: their criteria, and the Hosts that select them by label.
 ///
 /// Emissary looks at the Hosts only for Mappings without a hostname; two Mappings with hostname
 /// "*" and one prefix, meant for two Hosts, become one canary group there and neither works.
-fn group_key(context: &Context<'_>, parsed: &Parsed<'_>, made: Option<&MadeMapping>) -> String {
+pub(super) fn key(selectors: &[Selector], parsed: &Parsed, label: bool) -> String {
     let criteria = &parsed.criteria;
     let mut key = format!("{}\0{}", criteria.precedence, criteria.prefix);
     for criterion in criteria.headers.iter().chain(&criteria.query_parameters) {
@@ -137,20 +262,15 @@ fn group_key(context: &Context<'_>, parsed: &Parsed<'_>, made: Option<&MadeMappi
         key.push_str(&criterion.value);
     }
     key.push_str(&format!("\0{}", criteria.headers.len()));
-    if made.is_some_and(|made| made.wildcard.is_some()) {
+    if label {
         // It matches one label only, unlike a Mapping's hostname that is written alike.
         key.push_str("\0label");
     }
     let labels = &parsed.object.meta.labels;
     if !labels.is_empty() {
-        let written = context.store.hosts.iter().map(AsRef::as_ref);
-        for host in written.chain(&context.made.hosts) {
-            let spec = &host.spec;
-            let selector =
-                given(spec.mapping_selector.as_ref()).or_else(|| given(spec.selector.as_ref()));
-            if selector.is_some_and(|selector| selects(selector, labels)) {
-                key.push_str(&format!("\0{}/{}", host.namespace(), host.name()));
-            }
+        let selectors = selectors.iter();
+        for selector in selectors.filter(|selector| selects(&selector.labels, labels)) {
+            key.push_str(&format!("\0{}", selector.host));
         }
     }
     key
@@ -169,26 +289,26 @@ fn group_id(criteria: &Criteria) -> String {
     digest(&text)
 }
 
-struct Building<'a> {
-    routes: Vec<Parsed<'a>>,
-    shadow: Option<Parsed<'a>>,
-    redirect: Option<Parsed<'a>>,
+struct Building {
+    routes: Vec<Parsed>,
+    shadow: Option<Parsed>,
+    redirect: Option<Parsed>,
     /// Fields in which all members must agree, as the first has them.
     core: BTreeMap<&'static str, Value>,
-    first: &'a Object<Mapping>,
+    first: Arc<Object<Mapping>>,
     criteria: Criteria,
     path: PathMatch,
     association: Association,
 }
 
-impl<'a> Building<'a> {
-    fn new(parsed: Parsed<'a>) -> Self {
+impl Building {
+    fn new(parsed: Parsed) -> Self {
         let mut building = Self {
             routes: Vec::new(),
             shadow: None,
             redirect: None,
             core: core(&parsed),
-            first: parsed.object,
+            first: Arc::clone(&parsed.object),
             criteria: parsed.criteria.clone(),
             path: parsed.path.clone(),
             association: parsed.association.clone(),
@@ -197,7 +317,7 @@ impl<'a> Building<'a> {
         building
     }
 
-    fn put(&mut self, parsed: Parsed<'a>) {
+    fn put(&mut self, parsed: Parsed) {
         match parsed.target {
             Target::Route(_) => self.routes.push(parsed),
             Target::Shadow(_) => self.shadow = Some(parsed),
@@ -206,9 +326,10 @@ impl<'a> Building<'a> {
     }
 
     /// Takes a Mapping in, or says why the group cannot.
-    fn add(&mut self, context: &mut Context<'_>, mut parsed: Parsed<'a>) {
-        let name = parsed.object.name();
-        let earlier = |parsed: &Option<Parsed<'_>>| {
+    fn add(&mut self, context: &mut Context<'_>, mut parsed: Parsed) {
+        let object = Arc::clone(&parsed.object);
+        let name = object.name();
+        let earlier = |parsed: &Option<Parsed>| {
             parsed
                 .as_ref()
                 .map(|parsed| parsed.object.name().to_owned())
@@ -272,7 +393,7 @@ impl<'a> Building<'a> {
         self.put(parsed);
     }
 
-    fn finish(mut self, context: &mut Context<'_>, clusters: &mut Clusters) -> Option<Group> {
+    fn plan(mut self, context: &mut Context<'_>) -> Plan {
         let shares = share::shares(context, &mut self.routes, |parsed| {
             (parsed.weight, parsed.object.at("spec.weight"))
         });
@@ -290,15 +411,51 @@ impl<'a> Building<'a> {
                 )
                 .help("write weights that add up to 100, or leave one out: it has the rest");
         }
+        Plan {
+            building: self,
+            shares,
+        }
+    }
+}
+
+/// A group whose clusters have no names yet.
+struct Plan {
+    building: Building,
+    shares: Vec<Share>,
+}
+
+impl Plan {
+    /// The clusters of its routes, in their order.
+    fn uses(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
+        let shadow = self.building.shadow.iter();
+        let shares = self.shares.iter();
+        let routes = shares.map(|share| &self.building.routes[share.member]);
+        shadow
+            .chain(routes)
+            .filter_map(|parsed| match &parsed.target {
+                Target::Shadow(spec) => Some(spec),
+                Target::Route(target) => Some(&target.cluster),
+                Target::Redirect(_) => None,
+            })
+    }
+
+    /// Makes the group, with the names of its clusters.
+    fn finish(
+        self,
+        context: &mut Context<'_>,
+        mut clusters: impl Iterator<Item = Arc<str>>,
+    ) -> Option<Group> {
+        let Self { building, shares } = self;
+        let mut next_cluster = || clusters.next().expect("invariant: each use has a name");
         let mut members = Vec::new();
         let mut routes = Vec::new();
-        let mirrors: Vec<Mirror> = self
+        let mirrors: Vec<Mirror> = building
             .shadow
             .iter()
             .filter_map(|parsed| match &parsed.target {
-                Target::Shadow(spec) => {
+                Target::Shadow(_) => {
                     let percent = u32::try_from(parsed.weight.unwrap_or(100)).unwrap_or(100);
-                    let cluster = clusters.name(spec);
+                    let cluster = next_cluster();
                     let percent = percent.min(100);
                     let mut member = member(parsed, MemberKind::Shadow, percent);
                     member.cluster = Some(Arc::clone(&cluster));
@@ -309,15 +466,20 @@ impl<'a> Building<'a> {
             })
             .collect();
         let mut labels = BTreeMap::new();
-        for parsed in self.routes.iter().chain(&self.shadow).chain(&self.redirect) {
+        for parsed in building
+            .routes
+            .iter()
+            .chain(&building.shadow)
+            .chain(&building.redirect)
+        {
             labels.extend(parsed.object.meta.labels.clone());
         }
         for share in &shares {
-            let parsed = &self.routes[share.member];
+            let parsed = &building.routes[share.member];
             let Target::Route(target) = &parsed.target else {
                 continue;
             };
-            let cluster = clusters.name(&target.cluster);
+            let cluster = next_cluster();
             let mut member = member(parsed, MemberKind::Route, share.percent);
             member.cluster = Some(Arc::clone(&cluster));
             members.push(member);
@@ -333,14 +495,14 @@ impl<'a> Building<'a> {
                 routes.push(route);
             }
         }
-        if let Some(parsed) = &self.redirect
+        if let Some(parsed) = &building.redirect
             && let Target::Redirect(redirect) = &parsed.target
         {
             members.push(member(parsed, MemberKind::Redirect, 100));
             routes.push(route(parsed, None, Action::Redirect(redirect.clone())));
         }
         if routes.is_empty() {
-            if let Some(shadow) = &self.shadow {
+            if let Some(shadow) = &building.shadow {
                 context
                     .report
                     .warning(
@@ -352,15 +514,22 @@ impl<'a> Building<'a> {
             }
             return None;
         }
+        let own = |route: &&Arc<Route>| {
+            matches!(&route.action, Action::Forward(forward)
+                if matches!(forward.error_responses, ErrorResponses::Own(_)))
+        };
+        let own_error_responses = routes.iter().find(own).map(|route| route.origin.clone());
         Some(Group {
-            id: group_id(&self.criteria),
-            name: format!("GROUP: {}", self.first.name()),
-            key: SortKey::new(&self.criteria),
-            criteria: self.criteria,
-            association: self.association,
+            own_error_responses,
+            info: OnceLock::new(),
+            variants: Default::default(),
+            id: group_id(&building.criteria),
+            name: format!("GROUP: {}", building.first.name()),
+            criteria: building.criteria,
+            association: building.association,
             labels,
             built_in: false,
-            made: self.first.part.is_some(),
+            made: building.first.part.is_some(),
             routes,
             members,
         })
@@ -368,7 +537,7 @@ impl<'a> Building<'a> {
 }
 
 /// The fields that all members of a group must agree in, where they are set.
-fn core(parsed: &Parsed<'_>) -> BTreeMap<&'static str, Value> {
+fn core(parsed: &Parsed) -> BTreeMap<&'static str, Value> {
     let spec = &parsed.object.spec;
     let mut core = BTreeMap::from([(
         "circuit_breakers",
@@ -405,7 +574,7 @@ fn core(parsed: &Parsed<'_>) -> BTreeMap<&'static str, Value> {
     core
 }
 
-fn member(parsed: &Parsed<'_>, kind: MemberKind, weight: u32) -> Member {
+fn member(parsed: &Parsed, kind: MemberKind, weight: u32) -> Member {
     Member {
         name: parsed.object.name().to_owned(),
         origin: parsed.object.origin(),
@@ -426,7 +595,7 @@ fn member(parsed: &Parsed<'_>, kind: MemberKind, weight: u32) -> Member {
 /// Header changes, CORS, retries, rewrites, upgrades and priority are each Mapping's own. In
 /// Emissary those of the last member, by name, hit the whole group: adding a canary changed what
 /// the stable version's requests looked like, which nobody can have meant.
-fn route(parsed: &Parsed<'_>, fraction: Option<RuntimeFraction>, action: Action) -> Arc<Route> {
+fn route(parsed: &Parsed, fraction: Option<RuntimeFraction>, action: Action) -> Arc<Route> {
     Arc::new(Route {
         origin: parsed.object.origin(),
         matches: RouteMatch {
@@ -467,9 +636,11 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
 pub(super) fn built_in(
     context: &mut Context<'_>,
     clusters: &mut Clusters,
-    parsed: Parsed<'_>,
+    parsed: Parsed,
 ) -> Option<Group> {
-    let group = Building::new(parsed).finish(context, clusters)?;
+    let plan = Building::new(parsed).plan(context);
+    let names: Vec<_> = plan.uses().map(|spec| clusters.name_later(spec)).collect();
+    let group = plan.finish(context, names.into_iter())?;
     Some(Group {
         built_in: true,
         ..group

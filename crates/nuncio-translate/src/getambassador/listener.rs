@@ -15,7 +15,7 @@ use super::chain;
 use super::group::Group;
 use super::host::Host;
 use super::mistake::Mistake;
-use super::security::Variants;
+use super::security::Variant;
 use super::shadow;
 use super::stack::{self, Stack};
 use super::statistics;
@@ -29,7 +29,7 @@ const ALT_SVC: &str = r#"h3=":443"; ma=86400, h3-29=":443"; ma=86400"#;
 pub(super) fn listeners(
     context: &mut Context<'_>,
     hosts: &[Host],
-    groups: &[Group],
+    groups: &[Arc<Group>],
     tcp: &[TcpGroup],
 ) {
     let mut reported = Reported::default();
@@ -221,7 +221,7 @@ pub(super) struct Reported {
     pub(super) served: HashSet<Arc<ResourceId>>,
 }
 
-fn no_listener(context: &mut Context<'_>, groups: &[Group]) {
+fn no_listener(context: &mut Context<'_>, groups: &[Arc<Group>]) {
     let mapped = groups.iter().any(|group| !group.built_in);
     let message = if context.gateway.listeners.is_empty() {
         "No active listeners at all; check your Listener and Host configuration"
@@ -241,7 +241,7 @@ struct Build<'a> {
     name: Arc<str>,
     object: &'a Object<ListenerSpec>,
     stack: Stack,
-    groups: &'a [Group],
+    groups: &'a [Arc<Group>],
     bound: Vec<Bound<'a>>,
     /// TCPMappings of its port.
     tcp: Vec<&'a TcpGroup>,
@@ -394,7 +394,6 @@ impl Build<'_> {
         let mut classes: Vec<VirtualHost> = Vec::new();
         let mut index: HashMap<(&[usize], u8), usize> = HashMap::new();
         let response_headers = self.response_headers();
-        let mut variants = Variants::new(self.object.spec.security_model);
         for Bound { host, groups } in &self.bound {
             let class = (groups.as_slice(), host.insecure as u8);
             if let Some(at) = index.get(&class) {
@@ -403,10 +402,14 @@ impl Build<'_> {
                 continue;
             }
             index.insert(class, classes.len());
+            let variant = Variant {
+                model: self.object.spec.security_model,
+                action: host.insecure,
+            };
             let routes = groups
                 .iter()
-                .flat_map(|group| &self.groups[*group].routes)
-                .flat_map(|route| variants.of(route, host.insecure))
+                .flat_map(|group| self.groups[*group].variants(variant))
+                .cloned()
                 .collect();
             classes.push(VirtualHost {
                 // Envoy's statistics take what is before the first dot for the name of a virtual

@@ -1,5 +1,7 @@
 //! Hosts and Mappings that another front end made of resources of its own.
 
+use std::sync::Arc;
+
 use nuncio_api::getambassador::{Host, Mapping};
 use nuncio_model::route::PathMatch;
 use nuncio_model::value::PathSegments;
@@ -16,7 +18,7 @@ pub(crate) struct Made {
 
 /// A Mapping, and what a Mapping cannot say.
 pub(crate) struct MadeMapping {
-    pub(crate) object: Object<Mapping>,
+    pub(crate) object: Arc<Object<Mapping>>,
     /// In place of a prefix by characters.
     pub(crate) segments: Option<PathSegments>,
     /// The glob for which the regular expression in `host` stands.
@@ -26,7 +28,7 @@ pub(crate) struct MadeMapping {
 }
 
 impl MadeMapping {
-    pub(super) fn amend(&self, parsed: &mut Parsed<'_>) {
+    pub(super) fn amend(&self, parsed: &mut Parsed) {
         if let Some(segments) = &self.segments {
             parsed.path = PathMatch::Segments(segments.clone());
         }
@@ -43,7 +45,7 @@ impl MadeMapping {
         if self.unavailable
             && let Target::Route(route) = &mut parsed.target
         {
-            route.cluster.without_endpoints();
+            Arc::make_mut(&mut route.cluster).without_endpoints();
         }
     }
 }

@@ -42,8 +42,8 @@ pub(super) struct Criterion {
 
 /// A Mapping that can be put into effect.
 #[derive(Clone, Debug)]
-pub(super) struct Parsed<'a> {
-    pub(super) object: &'a Object<Mapping>,
+pub(super) struct Parsed {
+    pub(super) object: Arc<Object<Mapping>>,
     pub(super) criteria: Criteria,
     pub(super) path: PathMatch,
     pub(super) case_sensitive: bool,
@@ -71,14 +71,14 @@ pub(super) enum Association {
 #[derive(Clone, Debug)]
 pub(super) enum Target {
     Route(Box<RouteTarget>),
-    Shadow(Box<ClusterSpec>),
+    Shadow(Arc<ClusterSpec>),
     Redirect(Redirect),
 }
 
 /// Where requests go, and what is done to them on the way.
 #[derive(Clone, Debug)]
 pub(super) struct RouteTarget {
-    pub(super) cluster: ClusterSpec,
+    pub(super) cluster: Arc<ClusterSpec>,
     pub(super) timeout: Duration,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) path_rewrite: PathRewrite,
@@ -90,10 +90,7 @@ pub(super) struct RouteTarget {
 }
 
 /// Reads a Mapping; `None` when it is left out, which the report then says.
-pub(super) fn parse<'a>(
-    context: &mut Context<'_>,
-    object: &'a Object<Mapping>,
-) -> Option<Parsed<'a>> {
+pub(super) fn parse(context: &mut Context<'_>, object: &Arc<Object<Mapping>>) -> Option<Parsed> {
     unsupported::mapping(&mut context.report, object);
     match Parser::new(context, object).parse() {
         Ok(parsed) => Some(parsed),
@@ -106,15 +103,15 @@ pub(super) fn parse<'a>(
 
 struct Parser<'a, 'c, 's> {
     context: &'c mut Context<'s>,
-    object: &'a Object<Mapping>,
+    object: &'a Arc<Object<Mapping>>,
 }
 
 impl<'a, 'c, 's> Parser<'a, 'c, 's> {
-    fn new(context: &'c mut Context<'s>, object: &'a Object<Mapping>) -> Self {
+    fn new(context: &'c mut Context<'s>, object: &'a Arc<Object<Mapping>>) -> Self {
         Self { context, object }
     }
 
-    fn parse(mut self) -> Result<Parsed<'a>, Mistake> {
+    fn parse(mut self) -> Result<Parsed, Mistake> {
         let spec = &self.object.spec;
         let prefix = required("spec.prefix", spec.prefix.as_deref())?;
         required("spec.service", spec.service.as_deref())?;
@@ -154,7 +151,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             request_headers.add.push(linkerd_header(&route.cluster));
         }
         Ok(Parsed {
-            object: self.object,
+            object: Arc::clone(self.object),
             criteria,
             path,
             case_sensitive: spec.case_sensitive.unwrap_or(true),
@@ -299,12 +296,12 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         } else {
             redirect::without_host_redirect(&mut self.context.report, self.object);
         }
-        let cluster = ClusterSpec::of_mapping(self.context, self.object)?;
+        let cluster = Arc::new(ClusterSpec::of_mapping(self.context, self.object)?);
         if shadow {
             if cluster.is_envoy_admin() {
                 return Err(envoy_admin::no_shadow());
             }
-            return Ok(Target::Shadow(Box::new(cluster)));
+            return Ok(Target::Shadow(cluster));
         }
         if cluster.is_envoy_admin() {
             envoy_admin::note(&mut self.context.report, &self.object.at("spec.service"));

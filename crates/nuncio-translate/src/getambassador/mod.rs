@@ -16,12 +16,14 @@ mod binding;
 mod builtin;
 mod chain;
 mod cluster;
+mod clusters;
 mod diagnostics;
 mod envoy_admin;
 mod error_response;
 mod group;
 mod health;
 mod host;
+mod kept;
 mod listener;
 mod load_balancer;
 mod made;
@@ -56,9 +58,10 @@ pub use diagnostics::{
     TcpGroupInfo, Upstream,
 };
 pub use group::MemberKind;
+pub(crate) use kept::Kept;
 pub(crate) use made::{Made, MadeMapping};
 
-use crate::store::Store;
+use crate::store::{Read, Store};
 use crate::{EndpointReads, Settings, Translation};
 
 /// What every step reads and writes.
@@ -84,7 +87,7 @@ impl Context<'_> {
             ));
         }
         self.files.insert(path.into());
-        match self.store.files.get(path) {
+        match self.store.file(path) {
             Some(Ok(text)) => Ok(Arc::clone(text)),
             Some(Err(error)) => Err(Invalid::new(
                 format!("{path} cannot be read: {error}"),
@@ -98,11 +101,23 @@ impl Context<'_> {
     }
 }
 
+/// What a translation takes.
+pub(crate) struct Input<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) settings: &'a Settings,
+    pub(crate) made: &'a Made,
+    /// What is not as it was the last time.
+    pub(crate) changed: &'a BTreeSet<Read>,
+    pub(crate) made_changed: bool,
+}
+
 /// Translates everything that a store has of getambassador.io, and what is made of other resources.
-pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Translation {
+/// What has not changed since the last time is taken as it is kept.
+pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
+    let (store, settings) = (input.store, input.settings);
     let mut context = Context {
         store,
-        made,
+        made: input.made,
         settings,
         report: Report::default(),
         gateway: Gateway::default(),
@@ -110,25 +125,31 @@ pub(crate) fn translate(store: &Store, settings: &Settings, made: &Made) -> Tran
         files: BTreeSet::new(),
         endpoint_reads: EndpointReads::default(),
     };
-    context.module = module::read(&mut context);
+    let (module, reads) = store.record(|| module::read(&mut context));
+    context.module = module;
+    kept.module_read(reads, input.changed);
     context.gateway.ready = settings.ready.map(|ready| Ready {
         address: ready.address,
         port: ready.port,
         access_log: (ready.access_log).then(|| context.module.options.access_log.clone()),
     });
-    let mut clusters = cluster::Clusters::default();
-    let mut groups = group::groups(&mut context, &mut clusters);
-    groups.extend(builtin::groups(&mut context, &mut clusters));
-    order::sort(&mut groups);
+    kept.update(&mut context, input.changed, input.made_changed);
+    let Kept {
+        groups, clusters, ..
+    } = kept;
+    let built_in = builtin::groups(&mut context, clusters);
+    let groups = order::merge(groups.in_order(), built_in);
     if let Some(origin) = group::own_error_responses(&groups) {
         module::with_route_error_responses(&mut context, &origin);
     }
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
-    let tcp_groups = tcpmapping::groups(&mut context, &mut clusters, &hosts);
+    let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);
     listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
-    let inventory = diagnostics::inventory(&context, &clusters, &groups, &tcp_groups, &hosts);
-    clusters.finish(&mut context);
+    clusters.finish();
+    context.gateway.clusters = clusters.made().clone();
+    context.gateway.endpoints = clusters.endpoints().clone();
+    let inventory = diagnostics::inventory(&context, clusters, &groups, &tcp_groups, &hosts);
     Translation {
         gateway: context.gateway,
         report: context.report,

@@ -1,12 +1,16 @@
 //! The order of routes: Emissary's sort key, compared element by element, then by length.
 
+use std::cmp::Reverse;
+use std::sync::Arc;
+
 use super::group::Group;
+use super::kept::MappingKey;
 use super::mapping::{Criteria, Criterion};
 
 /// `[precedence, len(prefix), Σ header lengths, Σ query lengths, prefix, "GET", headers…, query…]`.
 /// Lengths count characters. The method takes part as a header; the sixth element is constant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SortKey {
+struct SortKey {
     precedence: i64,
     prefix_length: usize,
     header_length: usize,
@@ -16,7 +20,7 @@ pub(super) struct SortKey {
 }
 
 impl SortKey {
-    pub(super) fn new(criteria: &Criteria) -> Self {
+    fn new(criteria: &Criteria) -> Self {
         let text = |c: &Criterion| format!("{}-{}", c.name, c.value);
         Self {
             precedence: criteria.precedence,
@@ -38,11 +42,45 @@ fn length(criterion: &Criterion) -> usize {
     criterion.name.chars().count() + criterion.value.chars().count() + usize::from(criterion.regex)
 }
 
-/// Puts the groups into the order in which their routes are tried: descending by key, and of equal
-/// ones the later created first.
-pub(super) fn sort(groups: &mut [Group]) {
-    groups.reverse();
-    groups.sort_by(|a, b| b.key.cmp(&a.key));
+/// What a group was made for: of equal keys the later counts first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Created {
+    /// The first of its Mappings.
+    Mapping(Arc<MappingKey>),
+    BuiltIn(usize),
+}
+
+/// Where a group stands in the order in which routes are tried.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    key: Reverse<SortKey>,
+    created: Reverse<Created>,
+}
+
+impl Place {
+    pub(super) fn new(criteria: &Criteria, created: Created) -> Self {
+        Self {
+            key: Reverse(SortKey::new(criteria)),
+            created: Reverse(created),
+        }
+    }
+}
+
+/// Puts a few groups between those that are in order already.
+pub(super) fn merge<'g>(
+    groups: impl Iterator<Item = (&'g Place, &'g Arc<Group>)>,
+    mut few: Vec<(Place, Group)>,
+) -> Vec<Arc<Group>> {
+    few.sort_by(|(one, _), (other, _)| other.cmp(one));
+    let mut merged = Vec::with_capacity(groups.size_hint().0 + few.len());
+    for (place, group) in groups {
+        while let Some((_, before)) = few.pop_if(|(few, _)| *few < *place) {
+            merged.push(Arc::new(before));
+        }
+        merged.push(Arc::clone(group));
+    }
+    merged.extend(few.into_iter().rev().map(|(_, group)| Arc::new(group)));
+    merged
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Secure and insecure requests: `securityModel` and `requestPolicy.insecure.action`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use nuncio_api::getambassador::{InsecureAction, SecurityModel};
@@ -13,26 +12,22 @@ use nuncio_model::value::MatchHeaderName;
 /// Requests for it are routed whatever the Host says of cleartext ones.
 const ACME_CHALLENGE: &str = "/.well-known/acme-challenge/";
 
-/// A route as secure and insecure requests meet it. Each variant is made once.
-pub(super) struct Variants {
-    model: SecurityModel,
-    made: HashMap<(*const Route, u8), Vec<Arc<Route>>>,
+/// How secure and insecure requests meet a route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Variant {
+    pub(super) model: SecurityModel,
+    pub(super) action: InsecureAction,
 }
 
-impl Variants {
-    pub(super) fn new(model: SecurityModel) -> Self {
-        Self {
-            model,
-            made: HashMap::new(),
-        }
+impl Variant {
+    pub(super) const COUNT: usize = 9;
+
+    pub(super) fn index(self) -> usize {
+        self.model as usize * 3 + self.action as usize
     }
 
-    pub(super) fn of(&mut self, route: &Arc<Route>, action: InsecureAction) -> Vec<Arc<Route>> {
-        let model = self.model;
-        self.made
-            .entry((Arc::as_ptr(route), action as u8))
-            .or_insert_with(|| variants(route, model, action))
-            .clone()
+    pub(super) fn of(self, route: &Arc<Route>) -> Vec<Arc<Route>> {
+        variants(route, self.model, self.action)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use nuncio_model::Reason;
 use nuncio_model::route::{HeaderMatch, PathMatch, QueryParameterMatch, Route};
@@ -16,7 +17,7 @@ const MANY_CONDITIONS: usize = 6;
 /// each in order; they matter only for the few groups that are shadowed by their criteria.
 pub(super) fn report<'l>(
     context: &mut Context<'_>,
-    groups: &[Group],
+    groups: &[Arc<Group>],
     lists: impl Iterator<Item = &'l [usize]>,
 ) {
     let candidates = candidates(groups);
@@ -71,7 +72,7 @@ struct Candidate {
 
 /// Goes through the groups once. What an earlier route takes is found by the beginnings of a later
 /// one's path and the parts of its conditions, never by looking at all earlier ones.
-fn candidates(groups: &[Group]) -> Vec<Candidate> {
+fn candidates(groups: &[Arc<Group>]) -> Vec<Candidate> {
     let mut seen: Seen<'_> = HashMap::new();
     let mut candidates = Vec::new();
     for (index, group) in groups.iter().enumerate() {

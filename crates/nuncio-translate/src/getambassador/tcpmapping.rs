@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::association::globs_intersect;
-use super::cluster::{ClusterSpec, Clusters, digest};
+use super::cluster::{ClusterSpec, digest};
+use super::clusters::Clusters;
 use super::diagnostics::{MemberInfo, TcpGroupInfo};
 use super::envoy_admin;
 use super::group::MemberKind;
@@ -89,7 +90,7 @@ struct Parsed<'a> {
     object: &'a Object<TcpMapping>,
     place: Place,
     idle_timeout: Option<Duration>,
-    cluster: ClusterSpec,
+    cluster: Arc<ClusterSpec>,
 }
 
 /// Reads all TCPMappings and groups them, in the order in which groups are created.
@@ -177,7 +178,7 @@ fn parse<'a>(
         port,
         takes,
     };
-    let cluster = ClusterSpec::of_mapping(context, &upstream(object))?;
+    let cluster = Arc::new(ClusterSpec::of_mapping(context, &upstream(object))?);
     if cluster.is_envoy_admin() {
         return Err(envoy_admin::no_bytes());
     }
@@ -305,7 +306,7 @@ fn finish(
         .iter()
         .filter(|share| share.percent > 0)
         .map(|share| WeightedCluster {
-            cluster: clusters.name(&members[share.member].cluster),
+            cluster: clusters.name_later(&members[share.member].cluster),
             weight: share.percent,
         })
         .collect();
@@ -329,7 +330,7 @@ fn finish(
                 name: parsed.object.name().to_owned(),
                 rkey: parsed.object.rkey.clone(),
                 service: parsed.cluster.service.clone(),
-                cluster: (share.percent > 0).then(|| clusters.name(&parsed.cluster)),
+                cluster: (share.percent > 0).then(|| clusters.name_later(&parsed.cluster)),
                 weight: share.percent,
                 kind: MemberKind::Route,
                 rewrite: String::new(),

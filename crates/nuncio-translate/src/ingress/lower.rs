@@ -224,7 +224,7 @@ impl<'a> Lowering<'a> {
                 wildcard = Some(glob.clone());
             }
         }
-        let object = self.made(name, part, mapping);
+        let object = Arc::new(self.made(name, part, mapping));
         self.into.made.mappings.push(MadeMapping {
             object,
             segments: path.segments,

@@ -16,6 +16,7 @@ mod selector;
 mod table;
 mod tls_module;
 mod touched;
+mod tracker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};
 pub use tls_module::NAME as TLS_MODULE;
 pub use touched::Touched;
+pub(crate) use tracker::Read;
+use tracker::Tracker;
 
 /// The group of EndpointSlice.
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
@@ -116,7 +119,7 @@ pub struct Store {
     pub config_maps: Table<ConfigMap>,
     pub namespaces: Table<()>,
     /// Files that resources name, with what kept them from being read.
-    pub files: BTreeMap<Arc<str>, Result<Arc<str>, String>>,
+    files: BTreeMap<Arc<str>, Result<Arc<str>, String>>,
     /// Names of the EndpointSlices of each Service, by namespace and Service.
     slices_of: BTreeMap<(String, String), BTreeSet<String>>,
     /// What reading each object had to say.
@@ -126,14 +129,42 @@ pub struct Store {
     /// Where objects are that are in no table.
     unread: BTreeMap<ObjectKey, SourceRef>,
     annotations: annotation::Annotations,
+    tracker: Tracker,
 }
 
 impl Store {
     pub fn new(scope: Scope) -> Self {
-        Self {
+        let mut store = Self {
             scope,
             ..Self::default()
+        };
+        let tracker = store.tracker.clone();
+        macro_rules! track {
+            ($($table:ident)*) => { $(store.$table.track(stringify!($table), &tracker);)* };
         }
+        track!(
+            listeners hosts mappings tcp_mappings tls_contexts modules service_resolvers
+            endpoint_resolvers consul_resolvers auth_services rate_limit_services
+            tracing_services log_services dev_portals services endpoint_slices endpoints ingresses
+            ingress_classes secrets config_maps namespaces
+        );
+        store
+    }
+
+    /// What changed since the last call.
+    pub(crate) fn take_changed(&self) -> BTreeSet<Read> {
+        self.tracker.take_changed()
+    }
+
+    /// What some work reads of the store.
+    pub(crate) fn record<T>(&self, work: impl FnOnce() -> T) -> (T, BTreeSet<Read>) {
+        self.tracker.record(work)
+    }
+
+    /// A file that a resource names; `None` before it has been read.
+    pub(crate) fn file(&self, path: &str) -> Option<&Result<Arc<str>, String>> {
+        self.tracker.read(|| Read::File(path.into()));
+        self.files.get(path)
     }
 
     /// Takes changes up, and says what they touch. An object in `upserted` replaces the one of the
@@ -191,6 +222,7 @@ impl Store {
             .collect();
         for path in &missing {
             let content = read(path).map(Into::into);
+            self.tracker.change(Read::File(Arc::clone(path)));
             self.files.insert(Arc::clone(path), content);
         }
         !missing.is_empty()
@@ -281,6 +313,11 @@ impl Store {
         namespace: &str,
         service: &str,
     ) -> impl Iterator<Item = &Arc<Object<EndpointSlice>>> {
+        let read = || Read::SlicesOf {
+            namespace: namespace.to_owned(),
+            service: service.to_owned(),
+        };
+        self.tracker.read(read);
         self.slices_of
             .get(&(namespace.to_owned(), service.to_owned()))
             .into_iter()
@@ -315,6 +352,10 @@ impl Store {
             && let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL)
         {
             let of = (namespace.to_owned(), service.clone());
+            self.tracker.change(Read::SlicesOf {
+                namespace: of.0.clone(),
+                service: of.1.clone(),
+            });
             if let Some(names) = self.slices_of.get_mut(&of) {
                 names.remove(name);
                 if names.is_empty() {

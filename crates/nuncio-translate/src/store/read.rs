@@ -16,7 +16,7 @@ use serde_path_to_error::Segment;
 use super::kinds::{self, Refusal};
 use super::schema::{self, Schema, Step, Unknown};
 use super::tls_module;
-use super::{DISCOVERY_GROUP, Object, SERVICE_NAME_LABEL, Store};
+use super::{DISCOVERY_GROUP, Object, Read, SERVICE_NAME_LABEL, Store};
 
 impl Store {
     /// Puts an object into its table, or says why not.
@@ -121,6 +121,10 @@ impl Store {
                 .map(|o| self.namespaces.insert(o)),
             (DISCOVERY_GROUP, "EndpointSlice") => reader.whole(object).map(|slice| {
                 if let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL) {
+                    self.tracker.change(Read::SlicesOf {
+                        namespace: slice.meta.namespace.clone(),
+                        service: service.clone(),
+                    });
                     self.slices_of
                         .entry((slice.meta.namespace.clone(), service.clone()))
                         .or_default()

@@ -1,8 +1,10 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use nuncio_api::{ObjectMeta, SourceRef};
 use nuncio_model::{Origin, ResourceId};
+
+use super::tracker::{Read, Tracker};
 
 /// One typed object.
 #[derive(Clone, Debug)]
@@ -40,28 +42,45 @@ impl<T> Object<T> {
     }
 }
 
-/// The objects of one kind, by namespace and name.
+/// The objects of one kind, by namespace and name. Cheap to have twice.
 #[derive(Clone, Debug)]
-pub struct Table<T>(BTreeMap<String, BTreeMap<String, Arc<Object<T>>>>);
+pub struct Table<T> {
+    name: &'static str,
+    objects: OrdMap<String, OrdMap<String, Arc<Object<T>>>>,
+    tracker: Tracker,
+}
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            name: "",
+            objects: OrdMap::new(),
+            tracker: Tracker::default(),
+        }
     }
 }
 
 impl<T> Table<T> {
+    pub(super) fn track(&mut self, name: &'static str, tracker: &Tracker) {
+        self.name = name;
+        self.tracker = tracker.clone();
+    }
+
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
-        self.0.get(namespace)?.get(name)
+        self.tracker.read(|| self.object(namespace, name));
+        self.objects.get(namespace)?.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.0.values().flat_map(BTreeMap::values)
+        self.tracker.read(|| Read::Table(self.name));
+        self.objects.values().flat_map(OrdMap::values)
     }
 
     /// The objects of one namespace.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.0.get(namespace).into_iter().flat_map(BTreeMap::values)
+        self.tracker.read(|| Read::Table(self.name));
+        let objects = self.objects.get(namespace);
+        objects.into_iter().flat_map(OrdMap::values)
     }
 
     /// In the order in which Emissary takes them up.
@@ -72,26 +91,39 @@ impl<T> Table<T> {
     }
 
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeMap::len).sum()
+        self.tracker.read(|| Read::Table(self.name));
+        self.objects.values().map(OrdMap::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.tracker.read(|| Read::Table(self.name));
+        self.objects.is_empty()
     }
 
     pub(super) fn insert(&mut self, object: Object<T>) {
-        self.0
-            .entry(object.meta.namespace.clone())
-            .or_default()
-            .insert(object.meta.name.clone(), Arc::new(object));
+        let (namespace, name) = (&object.meta.namespace, &object.meta.name);
+        self.tracker.change(self.object(namespace, name));
+        let (namespace, name) = (namespace.clone(), name.clone());
+        let objects = self.objects.entry(namespace).or_default();
+        objects.insert(name, Arc::new(object));
     }
 
     pub(super) fn remove(&mut self, namespace: &str, name: &str) {
-        if let Some(names) = self.0.get_mut(namespace) {
-            names.remove(name);
-            if names.is_empty() {
-                self.0.remove(namespace);
+        if let Some(objects) = self.objects.get_mut(namespace)
+            && objects.remove(name).is_some()
+        {
+            if objects.is_empty() {
+                self.objects.remove(namespace);
             }
+            self.tracker.change(self.object(namespace, name));
+        }
+    }
+
+    fn object(&self, namespace: &str, name: &str) -> Read {
+        Read::Object {
+            table: self.name,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
         }
     }
 }
