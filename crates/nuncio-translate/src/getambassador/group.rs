@@ -140,6 +140,8 @@ impl Groups {
                 plans.extend(self.plan(context, clusters, key));
             }
         }
+        // Those were taken off their clusters and put on again.
+        clusters.rename();
         for (key, (plan, mut effects)) in plans {
             let Some(kept) = self.by_key.get_mut(&key) else {
                 continue;

@@ -28,7 +28,7 @@ pub(super) struct Claim {
     /// Else the definition of the first parent.
     pub(super) first: Option<(RawObject, String)>,
     /// What to say to the parents of the others.
-    pub(super) losers: Vec<(ObjectKey, Vec<Entry>)>,
+    pub(super) losers: Vec<Entry>,
 }
 
 impl Annotations {
@@ -94,7 +94,7 @@ impl Annotations {
                     format!("{key} is already defined by {winner}, which counts"),
                 );
                 entry.help("remove it here, or give it another name");
-                (parent.clone(), vec![entry])
+                entry
             })
             .collect();
         Claim {

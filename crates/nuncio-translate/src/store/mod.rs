@@ -124,6 +124,8 @@ pub struct Store {
     slices_of: BTreeMap<(String, String), BTreeSet<String>>,
     /// What reading each object had to say.
     problems: BTreeMap<ObjectKey, Vec<Entry>>,
+    /// By what is defined more than once, what the definitions that do not count have to hear.
+    duplicates: BTreeMap<ObjectKey, Vec<Entry>>,
     /// Of objects of older versions, where their fields were written.
     origins: BTreeMap<ObjectKey, FieldOrigins>,
     /// Where objects are that are in no table.
@@ -189,12 +191,14 @@ impl Store {
                 self.annotations.real_changed(&key, false, &mut contested);
                 continue;
             }
-            if annotation::may_carry(&object) {
-                let (children, problems) = annotation::children(&object);
-                self.annotations
-                    .parent_changed(&key, children, &mut contested);
-                self.note(&key, problems);
-            }
+            let (children, problems) = if annotation::may_carry(&object) {
+                annotation::children(&object)
+            } else {
+                (Vec::new(), Vec::new())
+            };
+            self.annotations
+                .parent_changed(&key, children, &mut contested);
+            self.note(&key, problems);
             if object.group() == getambassador::GROUP {
                 self.annotations.real_changed(&key, true, &mut contested);
             }
@@ -235,7 +239,8 @@ impl Store {
 
     /// Everything that reading the objects had to say.
     pub fn report(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.problems.values().flatten().cloned()
+        let problems = self.problems.values().chain(self.duplicates.values());
+        problems.flatten().cloned()
     }
 
     /// The config of a Module, each key read for itself, and what is wrong with the others. `None`
@@ -377,10 +382,10 @@ impl Store {
                 self.read(object, rkey);
             }
         }
-        for (parent, mut entries) in claim.losers {
-            let standing = self.problems.entry(parent).or_default();
-            entries.retain(|entry| !standing.contains(entry));
-            standing.extend(entries);
+        if claim.losers.is_empty() {
+            self.duplicates.remove(key);
+        } else {
+            self.duplicates.insert(key.clone(), claim.losers);
         }
     }
 }
