@@ -108,6 +108,10 @@ impl Snapshot {
         self.types[resource_type as usize].insert(name, resource);
     }
 
+    pub fn remove(&mut self, resource_type: ResourceType, name: &str) {
+        self.types[resource_type as usize].remove(name);
+    }
+
     pub fn len(&self) -> usize {
         self.types.iter().map(Resources::len).sum()
     }

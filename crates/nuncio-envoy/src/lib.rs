@@ -6,6 +6,7 @@
 
 pub mod bootstrap;
 mod cluster;
+mod encoded;
 mod endpoints;
 mod error_response;
 mod filter;
@@ -25,13 +26,15 @@ mod statistics;
 mod table;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::ordmap::DiffItem;
 use nuncio_envoy_api::json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
-use nuncio_model::Gateway;
 use nuncio_model::route::Route;
+use nuncio_model::{Gateway, Named};
 use prost::Message;
 use serde_json::Value;
 
@@ -47,40 +50,109 @@ pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;
 pub use static_config::StaticConfig;
-pub use table::{RouteSearch, route_configuration, route_configuration_with};
+pub use table::{RouteSearch, route_configuration_with};
 
 /// Encodes everything.
 pub fn encode(gateway: &Gateway) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    let mut insert = |resource_type, name: &Arc<str>, resource| {
-        snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
-    };
-    let runtime = runtime(&gateway.runtime);
-    insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
-    for (name, each) in &gateway.clusters {
-        insert(ResourceType::Cluster, name, cluster(each));
+    Encoder::default().encode(gateway)
+}
+
+/// Encodes one gateway after the other, each time what is another than the last time.
+#[derive(Default)]
+pub struct Encoder {
+    gateway: Gateway,
+    snapshot: Snapshot,
+    tables: BTreeMap<Arc<str>, table::Memory>,
+}
+
+impl Encoder {
+    /// As [`encode`] does.
+    pub fn encode(&mut self, gateway: &Gateway) -> Snapshot {
+        let (old, snapshot) = (&self.gateway, &mut self.snapshot);
+        changes(
+            ResourceType::Cluster,
+            &old.clusters,
+            &gateway.clusters,
+            snapshot,
+            cluster,
+        );
+        let kind = ResourceType::ClusterLoadAssignment;
+        changes(
+            kind,
+            &old.endpoints,
+            &gateway.endpoints,
+            snapshot,
+            cluster_load_assignment,
+        );
+        changes(
+            ResourceType::Secret,
+            &old.secrets,
+            &gateway.secrets,
+            snapshot,
+            secret,
+        );
+        let kind = ResourceType::ExtensionConfig;
+        changes(
+            kind,
+            &old.filters,
+            &gateway.filters,
+            snapshot,
+            extension_config,
+        );
+        changes(
+            ResourceType::Listener,
+            &old.listeners,
+            &gateway.listeners,
+            snapshot,
+            listener,
+        );
+
+        let mut insert = |resource_type, name: &Arc<str>, resource: Resource| {
+            let known = snapshot.of(resource_type).get(name);
+            if known.is_none_or(|known| known.version != resource.version) {
+                snapshot.insert(resource_type, Arc::clone(name), Arc::new(resource));
+            }
+        };
+        let runtime = runtime(&gateway.runtime);
+        insert(ResourceType::Runtime, &RUNTIME_LAYER.into(), runtime);
+        if let Some(each) = &gateway.ready {
+            insert(ResourceType::Listener, &each.name().into(), ready(each));
+        }
+        for (name, each) in &gateway.route_tables {
+            let memory = self.tables.entry(Arc::clone(name)).or_default();
+            let resource = table::route_configuration(memory, each);
+            insert(ResourceType::RouteConfiguration, name, resource);
+        }
+        for name in old.route_tables.keys() {
+            if !gateway.route_tables.contains_key(name) {
+                self.tables.remove(name);
+                snapshot.remove(ResourceType::RouteConfiguration, name);
+            }
+        }
+        self.gateway = gateway.clone();
+        snapshot.clone()
     }
-    for (name, each) in &gateway.endpoints {
-        let resource = cluster_load_assignment(each);
-        insert(ResourceType::ClusterLoadAssignment, name, resource);
+}
+
+/// Encodes what is not as it was.
+fn changes<T: PartialEq>(
+    kind: ResourceType,
+    old: &Named<T>,
+    new: &Named<T>,
+    snapshot: &mut Snapshot,
+    encode: impl Fn(&T) -> Resource,
+) {
+    for difference in old.diff(new) {
+        match difference {
+            DiffItem::Add(name, each)
+            | DiffItem::Update {
+                new: (name, each), ..
+            } => {
+                snapshot.insert(kind, Arc::clone(name), Arc::new(encode(each)));
+            }
+            DiffItem::Remove(name, _) => snapshot.remove(kind, name),
+        }
     }
-    for (name, each) in &gateway.secrets {
-        insert(ResourceType::Secret, name, secret(each));
-    }
-    for (name, each) in &gateway.filters {
-        insert(ResourceType::ExtensionConfig, name, extension_config(each));
-    }
-    for (name, each) in &gateway.listeners {
-        insert(ResourceType::Listener, name, listener(each));
-    }
-    if let Some(each) = &gateway.ready {
-        insert(ResourceType::Listener, &each.name().into(), ready(each));
-    }
-    for (name, each) in &gateway.route_tables {
-        let resource = route_configuration(each);
-        insert(ResourceType::RouteConfiguration, name, resource);
-    }
-    snapshot
 }
 
 /// One route in Envoy's words, as people write them.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use nuncio_envoy::Encoder;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
@@ -49,6 +50,7 @@ pub enum Recomputed {
 pub struct Engine {
     store: Store,
     translator: Translator,
+    encoder: Encoder,
     source_problems: Vec<Entry>,
     files: NamedFiles,
     served: watch::Sender<Arc<Served>>,
@@ -59,6 +61,7 @@ impl Engine {
         Self {
             store,
             translator: Translator::new(settings),
+            encoder: Encoder::default(),
             source_problems: Vec::new(),
             files: NamedFiles::default(),
             served: watch::Sender::new(Arc::default()),
@@ -134,7 +137,7 @@ impl Engine {
         let read = |path: &str| self.files.read(path);
         let translation = self.translator.translate(&mut self.store, read);
         self.files.keep(&translation.files);
-        let snapshot = nuncio_envoy::encode(&translation.gateway);
+        let snapshot = self.encoder.encode(&translation.gateway);
 
         let mut report = translation.report;
         report.extend(self.source_problems.iter().cloned());

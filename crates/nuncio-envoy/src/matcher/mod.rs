@@ -18,10 +18,10 @@
 mod rare;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::r#type::matcher::v3::HttpRequestHeaderMatchInput;
 use nuncio_envoy_api::google::protobuf::Any;
@@ -33,13 +33,13 @@ use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::predicate
 };
 use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::{FieldMatcher, Predicate};
 use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::{
-    MatcherList, MatcherTree, MatcherType, OnMatch, matcher_tree, on_match,
+    MatcherList, MatcherTree, MatcherType, OnMatch, on_match,
 };
 use nuncio_envoy_api::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMatcher};
 use nuncio_model::route::{PathMatch, Route};
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
 
+use crate::encoded::{Encoded, put_field};
 use crate::route::route;
 use tree::{Node, Tree};
 
@@ -53,18 +53,100 @@ const MOST_COPIES: usize = 4;
 /// A route in more lists than this is a rare one, if the tree is too large with it.
 const COMMON: usize = 64;
 
+/// What was encoded of a virtual host's routes the last time.
+#[derive(Default)]
+pub(crate) struct Memory {
+    routes: Vec<Arc<Route>>,
+    encoded: Vec<Bytes>,
+    /// In the order of their keys.
+    nodes: Vec<EncodedNode>,
+}
+
+struct EncodedNode {
+    key: Box<str>,
+    routes: Vec<usize>,
+    above: Vec<usize>,
+    /// Its entry in the map.
+    entry: Bytes,
+}
+
+impl Memory {
+    /// Encodes those routes that are new, and says of each where it stood before.
+    fn take(&mut self, routes: &[Arc<Route>]) -> Former {
+        let former = Former::new(&self.routes, routes);
+        let encoded = routes
+            .iter()
+            .enumerate()
+            .map(|(at, each)| match former.of(at) {
+                Some(before) => self.encoded[before].clone(),
+                None => route(each).encode_to_vec().into(),
+            });
+        self.encoded = encoded.collect();
+        self.routes = routes.to_vec();
+        former
+    }
+
+    /// The routes as a list.
+    pub(crate) fn list(&mut self, routes: &[Arc<Route>]) -> &[Bytes] {
+        self.take(routes);
+        self.nodes.clear();
+        &self.encoded
+    }
+}
+
+/// Where each of some routes stood in a former list. Most stand where they stood, or all a few places
+/// further.
+struct Former {
+    same_before: usize,
+    same_after: usize,
+    lengths: (usize, usize),
+    between: HashMap<*const Route, usize>,
+    pointers: Vec<*const Route>,
+}
+
+impl Former {
+    fn new(old: &[Arc<Route>], new: &[Arc<Route>]) -> Self {
+        let same = |(old, new): &(&Arc<Route>, &Arc<Route>)| Arc::ptr_eq(old, new);
+        let same_before = old.iter().zip(new).take_while(same).count();
+        let (old_rest, new_rest) = (&old[same_before..], &new[same_before..]);
+        let both = old_rest.iter().rev().zip(new_rest.iter().rev());
+        let same_after = both.take_while(same).count();
+        let old_middle = &old_rest[..old_rest.len() - same_after];
+        let new_middle = &new_rest[..new_rest.len() - same_after];
+        let places = old_middle.iter().enumerate();
+        Self {
+            same_before,
+            same_after,
+            lengths: (old.len(), new.len()),
+            between: places
+                .map(|(at, route)| (Arc::as_ptr(route), same_before + at))
+                .collect(),
+            pointers: new_middle.iter().map(Arc::as_ptr).collect(),
+        }
+    }
+
+    fn of(&self, at: usize) -> Option<usize> {
+        let (old, new) = self.lengths;
+        if at < self.same_before {
+            Some(at)
+        } else if at >= new - self.same_after {
+            Some(at + old - new)
+        } else {
+            let pointer = self.pointers[at - self.same_before];
+            self.between.get(&pointer).copied()
+        }
+    }
+}
+
 /// The matcher tree of a virtual host's routes. `None` where that would be too large, or be a list
 /// all the same.
-pub(crate) fn matcher(routes: &[Arc<Route>]) -> Option<Matcher> {
+pub(crate) fn matcher(memory: &mut Memory, routes: &[Arc<Route>]) -> Option<Encoded> {
+    let former = memory.take(routes);
     let fits = |copies: &[usize]| copies.iter().sum::<usize>() <= MOST_COPIES * routes.len();
     let whole = Tree::new(routes, 0..routes.len());
     let copies = whole.copies(routes.len());
-    let encoded: Vec<Bytes> = routes
-        .iter()
-        .map(|each| route(each).encode_to_vec().into())
-        .collect();
     if fits(&copies) {
-        return encode(&whole, routes, &encoded);
+        return encode(memory, &former, &whole);
     }
     let is_rare = |index: &usize| copies[*index] > COMMON && rare::is_conditional(&routes[*index]);
     let tree = Tree::new(routes, (0..routes.len()).filter(|index| !is_rare(index)));
@@ -76,35 +158,81 @@ pub(crate) fn matcher(routes: &[Arc<Route>]) -> Option<Matcher> {
         .map(|index| rare::condition(&routes[index].matches))
         .collect::<Option<Vec<_>>>()?;
     let all: Vec<usize> = (0..routes.len()).collect();
-    Some(list(
-        vec![field(any(conditions), action(&all, &encoded))],
-        Some(nested(encode(&tree, routes, &encoded)?)),
-    ))
+    let nested = encode(memory, &former, &tree)?;
+    let rare = list(
+        vec![field(any(conditions), action(&all, &memory.encoded))],
+        None,
+    );
+    let mut matcher = Encoded::of(&rare);
+    let mut otherwise = Encoded::default();
+    otherwise.field(ON_MATCH_MATCHER, nested);
+    matcher.field(MATCHER_ON_NO_MATCH, otherwise);
+    Some(matcher)
 }
 
+// Fields of `xds.type.matcher.v3`, by their numbers.
+const MATCHER_TREE: u32 = 2;
+const MATCHER_ON_NO_MATCH: u32 = 3;
+const TREE_PREFIX_MATCH_MAP: u32 = 3;
+const MATCH_MAP_ENTRY: u32 = 1;
+const ON_MATCH_MATCHER: u32 = 1;
+const ENTRY_KEY: u32 = 1;
+const ENTRY_VALUE: u32 = 2;
+
 /// `None` if the paths of the routes begin with nothing in particular.
-fn encode(tree: &Tree<'_>, routes: &[Arc<Route>], encoded: &[Bytes]) -> Option<Matcher> {
+fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encoded> {
     let (root, nodes) = tree.nodes.split_first().expect("invariant: a root");
+    let Memory {
+        routes,
+        encoded,
+        nodes: known,
+    } = memory;
     if nodes.is_empty() {
+        known.clear();
         return None;
     }
-    let map: BTreeMap<String, OnMatch> = nodes
-        .iter()
-        .map(|node| {
-            let above = &tree.nodes[node.parent].routes;
-            (node.key.to_string(), on_match(node, above, routes, encoded))
-        })
-        .collect();
-    let on_no_match = (!root.routes.is_empty()).then(|| action(&root.routes, encoded));
-    Some(Matcher {
-        on_no_match: on_no_match.map(Box::new),
-        matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
-            input: Some(header_input(PATH)),
-            tree_type: Some(matcher_tree::TreeType::PrefixMatchMap(
-                matcher_tree::MatchMap { map },
-            )),
-        })),
-    })
+    let mut map = Encoded::default();
+    let mut old = std::mem::take(known).into_iter().peekable();
+    known.reserve(nodes.len());
+    for node in nodes {
+        let above = &tree.nodes[node.parent].routes;
+        while old.next_if(|old| *old.key < *node.key).is_some() {}
+        let same = |now: &[usize], before: &[usize]| {
+            let mut pairs = now.iter().zip(before);
+            now.len() == before.len() && pairs.all(|(now, before)| former.of(*now) == Some(*before))
+        };
+        let entry = match old.next_if(|old| *old.key == *node.key) {
+            Some(old) if same(&node.routes, &old.routes) && same(above, &old.above) => old.entry,
+            _ => {
+                let on_match = on_match(node, above, routes, encoded).encode_to_vec();
+                let mut entry = Vec::new();
+                put_field(ENTRY_KEY, node.key.as_bytes(), &mut entry);
+                put_field(ENTRY_VALUE, &on_match, &mut entry);
+                let mut field = Vec::new();
+                put_field(MATCH_MAP_ENTRY, &entry, &mut field);
+                field.into()
+            }
+        };
+        map.push(entry.clone());
+        known.push(EncodedNode {
+            key: (*node.key).into(),
+            routes: node.routes.clone(),
+            above: above.clone(),
+            entry,
+        });
+    }
+    let mut by_path = Encoded::of(&MatcherTree {
+        input: Some(header_input(PATH)),
+        tree_type: None,
+    });
+    by_path.field(TREE_PREFIX_MATCH_MAP, map);
+    let mut matcher = Encoded::default();
+    matcher.field(MATCHER_TREE, by_path);
+    if !root.routes.is_empty() {
+        let otherwise = Encoded::of(&action(&root.routes, encoded));
+        matcher.field(MATCHER_ON_NO_MATCH, otherwise);
+    }
+    Some(matcher)
 }
 
 /// A node's list. Routes of a whole path, or of a path and those below it, become conditions, so
@@ -248,9 +376,7 @@ fn action(indexes: &[usize], encoded: &[Bytes]) -> OnMatch {
             let mut value = Vec::new();
             for index in several {
                 // RouteList.routes, of bytes that are made once.
-                encode_key(1, WireType::LengthDelimited, &mut value);
-                encode_varint(encoded[*index].len() as u64, &mut value);
-                value.put_slice(&encoded[*index]);
+                put_field(1, &encoded[*index], &mut value);
             }
             ("routes", any_of::<rds::RouteList>(value.into()))
         }
