@@ -14,6 +14,7 @@ pub(crate) struct Connection<'g> {
 }
 
 /// The request as routes see it.
+#[derive(Clone)]
 pub(crate) struct Arrived {
     pub(crate) method: String,
     pub(crate) scheme: String,
@@ -34,7 +35,10 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
             if let Some((name, _)) = request.headers.iter().find(|(name, _)| name.contains('_')) {
                 return Err(refused(
                     400,
-                    format!("the header {name} has an underscore"),
+                    format!(
+                        "the header {name} has an underscore (of HTTP/2 the stream is reset \
+                         instead)"
+                    ),
                     "the Module's headers_with_underscores_action refuses these: write ALLOW, or \
                      give the header another name",
                 ));
@@ -88,6 +92,7 @@ pub(crate) fn refused(status: u16, why: impl Into<String>, help: impl Into<Strin
         status,
         why: why.into(),
         help: help.into(),
+        response_headers: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use nuncio_model::route::Cors;
 use crate::arrival::Arrived;
 use crate::explanation::HeaderChange;
 use crate::matching::string_matches;
+use crate::pattern::Patterns;
 
 /// What a page is told that the policy allows.
 pub(crate) enum Told {
@@ -14,12 +15,12 @@ pub(crate) enum Told {
     Beside(Vec<HeaderChange>),
 }
 
-pub(crate) fn tell(policy: &Cors, arrived: &Arrived) -> Option<Told> {
+pub(crate) fn tell(patterns: &Patterns, policy: &Cors, arrived: &Arrived) -> Option<Told> {
     let origin = arrived
         .headers
         .joined("origin")
         .filter(|origin| !origin.is_empty())?;
-    let is_allowed = |allowed: &_| string_matches(allowed, &origin) || *allowed == any();
+    let is_allowed = |allowed: &_| string_matches(patterns, allowed, &origin) || *allowed == any();
     if !policy.allow_origins.iter().any(is_allowed) {
         return None;
     }
@@ -40,12 +41,11 @@ pub(crate) fn tell(policy: &Cors, arrived: &Arrived) -> Option<Told> {
                 policy.max_age.as_deref().map(str::to_owned),
             ),
         ]);
-    } else {
-        headers.push((
-            "access-control-expose-headers",
-            list(&policy.expose_headers),
-        ));
     }
+    headers.push((
+        "access-control-expose-headers",
+        list(&policy.expose_headers),
+    ));
     let changes = headers.into_iter().filter_map(|(name, value)| {
         Some(HeaderChange {
             name: name.to_owned(),

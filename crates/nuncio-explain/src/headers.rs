@@ -5,6 +5,7 @@ use nuncio_model::route::HeaderEdits;
 use crate::arrival::Arrived;
 use crate::explanation::HeaderChange;
 
+#[derive(Clone)]
 pub(crate) struct Headers(Vec<(String, String)>);
 
 impl Headers {
@@ -31,6 +32,17 @@ impl Headers {
         self.retain(|own| own != name);
         self.0.push((name.to_owned(), value.to_owned()));
     }
+
+    pub(crate) fn change(&mut self, changes: &[HeaderChange]) {
+        for change in changes {
+            if !change.append {
+                self.retain(|own| own != change.name);
+            }
+            if let Some(value) = &change.value {
+                self.0.push((change.name.clone(), value.clone()));
+            }
+        }
+    }
 }
 
 /// What edits mean for one request: Envoy takes away first, then sets, then adds. A value of
@@ -56,7 +68,7 @@ pub(crate) fn changes(edits: &HeaderEdits, arrived: &Arrived) -> Vec<HeaderChang
 }
 
 /// `%%` and `%REQ(name)%` put in place. What the request alone does not say stays as it is written.
-fn value(format: &str, arrived: &Arrived) -> String {
+fn value(format: &str, request: &Arrived) -> String {
     let mut text = String::new();
     let mut rest = format;
     while let Some(at) = rest.find('%') {
@@ -65,25 +77,33 @@ fn value(format: &str, arrived: &Arrived) -> String {
         if let Some(after) = rest.strip_prefix('%') {
             text.push('%');
             rest = after;
-            continue;
-        }
-        let name = rest
-            .strip_prefix("REQ(")
-            .and_then(|rest| rest.split_once(")%"));
-        match name {
-            Some((name, after)) if !name.contains('?') => {
-                let name = name.to_ascii_lowercase();
-                text.push_str(arrived.header(&name).first().copied().unwrap_or_default());
-                rest = after;
-            }
-            _ => {
-                let end = rest.find('%').map_or(rest.len(), |end| end + 1);
-                text.push('%');
-                text.push_str(&rest[..end]);
-                rest = &rest[end..];
-            }
+        } else if let Some((found, after)) = of_request(rest, request) {
+            text.push_str(found);
+            rest = after;
+        } else {
+            let end = rest.find('%').map_or(rest.len(), |end| end + 1);
+            text.push('%');
+            text.push_str(&rest[..end]);
+            rest = &rest[end..];
         }
     }
     text.push_str(rest);
     text
+}
+
+/// `REQ(name?other):length%` and what stands behind it: the first line of a header, or else of the
+/// other, up to a length.
+fn of_request<'f, 'r>(format: &'f str, request: &'r Arrived) -> Option<(&'r str, &'f str)> {
+    let mut names = ["REQ(", "REQUEST_HEADER("].into_iter();
+    let format = names.find_map(|name| format.strip_prefix(name))?;
+    let (argument, rest) = format.split_once(')')?;
+    let (length, rest) = rest.split_once('%')?;
+    let length = match length {
+        "" => usize::MAX,
+        length => length.strip_prefix(':')?.parse().ok()?,
+    };
+    let mut named = argument.split('?').map(str::to_ascii_lowercase);
+    let found = named.find_map(|name| request.header(&name).first().copied());
+    let found = found.unwrap_or_default();
+    Some((found.get(..length).unwrap_or(found), rest))
 }
