@@ -113,7 +113,13 @@ impl Taken<'_> {
         let edits = &self.route.request_headers;
         sent.headers
             .retain(|name| edits.remove.iter().all(|each| each.as_str() != name));
-        let mut request_headers = headers::changes(edits, &sent);
+        let dropped = arrived.dropped.iter().map(|name| HeaderChange {
+            name: name.clone(),
+            value: None,
+            append: false,
+        });
+        let mut request_headers: Vec<_> = dropped.collect();
+        request_headers.extend(headers::changes(edits, &sent));
         let path_was = path.is_some().then_some(("path", &arrived.path));
         let host_was = host.is_some().then_some(("host", &arrived.authority));
         let kept = path_was.into_iter().chain(host_was);

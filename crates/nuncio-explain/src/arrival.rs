@@ -1,5 +1,7 @@
 //! What the connection manager makes of a request before it looks for a route.
 
+use std::collections::BTreeSet;
+
 use nuncio_model::listener::{HttpConnectionManager, Listener, UnderscoreHeaders};
 
 use crate::explanation::{Arrival, Outcome};
@@ -22,15 +24,22 @@ pub(crate) struct Arrived {
     pub(crate) path: String,
     pub(crate) headers: Headers,
     pub(crate) forwarded_proto: String,
+    /// Names of headers that were left out.
+    pub(crate) dropped: BTreeSet<String>,
     changed: bool,
 }
 
 pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<Arrived, Outcome> {
     let options = &connection.http.options;
     let mut headers = Headers::new(&request.headers);
+    let mut dropped = BTreeSet::new();
     match options.headers_with_underscores {
         UnderscoreHeaders::Allow => {}
-        UnderscoreHeaders::DropHeader => headers.retain(|name| !name.contains('_')),
+        UnderscoreHeaders::DropHeader => {
+            let names = request.headers.iter().map(|(name, _)| name.clone());
+            dropped = names.filter(|name| name.contains('_')).collect();
+            headers.retain(|name| !name.contains('_'));
+        }
         UnderscoreHeaders::RejectRequest => {
             if let Some((name, _)) = request.headers.iter().find(|(name, _)| name.contains('_')) {
                 return Err(refused(
@@ -67,7 +76,7 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         Scheme::Http => "http",
         Scheme::Https => "https",
     };
-    let given = headers.joined("x-forwarded-proto");
+    let given = headers.first("x-forwarded-proto").map(str::to_owned);
     let trusted = !options.use_remote_address || connection.http.xff_num_trusted_hops > 0;
     let forwarded_proto = given.filter(|_| trusted).unwrap_or_else(|| own.to_owned());
     headers.set("x-forwarded-proto", &forwarded_proto);
@@ -83,6 +92,7 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         path,
         headers,
         forwarded_proto,
+        dropped,
         changed,
     })
 }

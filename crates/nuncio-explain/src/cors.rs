@@ -18,18 +18,18 @@ pub(crate) enum Told {
 pub(crate) fn tell(patterns: &Patterns, policy: &Cors, arrived: &Arrived) -> Option<Told> {
     let origin = arrived
         .headers
-        .joined("origin")
+        .first("origin")
         .filter(|origin| !origin.is_empty())?;
-    let is_allowed = |allowed: &_| string_matches(patterns, allowed, &origin) || *allowed == any();
+    let is_allowed = |allowed: &_| string_matches(patterns, allowed, origin) || *allowed == any();
     if !policy.allow_origins.iter().any(is_allowed) {
         return None;
     }
-    let asked = arrived.headers.joined("access-control-request-method");
+    let asked = arrived.headers.first("access-control-request-method");
     let preflight = arrived.method == "OPTIONS" && asked.is_some_and(|asked| !asked.is_empty());
     let credentials = policy.allow_credentials.then(|| "true".to_owned());
     let list = |items: &[std::sync::Arc<str>]| (!items.is_empty()).then(|| items.join(", "));
     let mut headers = vec![
-        ("access-control-allow-origin", Some(origin)),
+        ("access-control-allow-origin", Some(origin.to_owned())),
         ("access-control-allow-credentials", credentials),
     ];
     if preflight {

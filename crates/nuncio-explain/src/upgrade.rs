@@ -21,8 +21,8 @@ pub(crate) fn refused(route: &Route, arrived: &Arrived) -> Option<Outcome> {
 
 /// The protocol that the client asks for, in lower case.
 fn asked_for(arrived: &Arrived) -> Option<String> {
-    let connection = arrived.headers.joined("connection")?.to_ascii_lowercase();
+    let connection = arrived.headers.first("connection")?.to_ascii_lowercase();
     let asks = connection.split(',').any(|token| token.trim() == "upgrade");
-    let upgrade = arrived.headers.joined("upgrade").filter(|_| asks)?;
+    let upgrade = arrived.headers.first("upgrade").filter(|_| asks)?;
     Some(upgrade.to_ascii_lowercase())
 }

@@ -6,6 +6,7 @@ use nuncio_echo::client::Answer;
 use nuncio_explain::{Arrival, Forward, HeaderChange, Outcome, Share};
 use serde_json::Value;
 
+use crate::manifests::OPEN;
 use crate::requests::Asked;
 
 /// An answer, and the request as the upstream got it that gave it.
@@ -53,9 +54,6 @@ const REQUEST_OWN: &[&str] = &[
     "x-forwarded-proto",
     "x-request-id",
 ];
-
-/// Operators of which the request alone says nothing.
-const OPEN: &[&str] = &["%PROTOCOL%"];
 
 impl Answered {
     pub(crate) fn new(answer: &Answer) -> Self {
@@ -269,7 +267,7 @@ impl Differences {
         names.dedup();
         for name in names {
             let (said, is) = (said.get(name), is.get(name));
-            let open = said.is_some_and(|text| OPEN.iter().any(|each| text.contains(each)));
+            let open = said.is_some_and(|text| text.contains(OPEN));
             if !(open && is.is_some()) {
                 self.check(&format!("{of} header {name}"), &said, &is);
             }

@@ -136,7 +136,7 @@ struct Run<'a> {
     upstreams: &'a [Running],
     connections: Connections,
     /// Paths of the requests that the upstream `shadow` must get too, by their number.
-    copies: BTreeMap<String, BTreeSet<String>>,
+    copies: BTreeMap<String, (BTreeSet<String>, String)>,
     drawn: usize,
     kinds: &'a mut BTreeMap<&'static str, usize>,
 }
@@ -260,10 +260,9 @@ impl Run<'_> {
                 if forward.mirrors.iter().any(|mirror| mirror.percent == 100) {
                     count("mirrored");
                     let id = asked.headers[0].1.clone();
-                    self.copies
-                        .entry(id)
-                        .or_default()
-                        .insert(forward.path.clone());
+                    let said = format!("{asked:?}\n{explanation}");
+                    let copy = self.copies.entry(id).or_insert((BTreeSet::new(), said));
+                    copy.0.insert(forward.path.clone());
                 }
             }
         }
@@ -271,13 +270,13 @@ impl Run<'_> {
 
     /// Every copy that was said to be made was made.
     async fn mirrored(&mut self, wrong: &mut Vec<String>) {
-        for (id, paths) in &self.copies {
+        for (id, (paths, said)) in &self.copies {
             let id = vec![id.clone()];
             let is_meant = |seen: &nuncio_echo::Seen| seen.headers.get("x-id") == Some(&id);
             let copy =
                 tokio::time::timeout(support::DEADLINE, self.upstreams[2].wait_for(is_meant));
             match copy.await {
-                Err(_) => wrong.push(format!("no copy of request {id:?}")),
+                Err(_) => wrong.push(format!("no copy of {said}")),
                 Ok(seen) if !paths.contains(&seen.path) => {
                     wrong.push(format!("request {id:?} was copied as {seen:?}"));
                 }

@@ -45,11 +45,14 @@ const FORMATS: &[&str] = &[
     "%REQ(x-two?x-one):1%",
     "%REQUEST_HEADER(x-one)%",
     "%REQ(accept)%",
+    "%REQ(accept-language)%",
     "%REQ(x-new)%",
     "%REQ(x-envoy-original-path?:path)%",
     "%REQ(x-forwarded-proto)%",
-    "%PROTOCOL%",
 ];
+
+/// Of which the request alone says nothing.
+pub(crate) const OPEN: &str = "%PROTOCOL%";
 
 const REQUEST_HEADERS: &[&str] = &["x-one", "x-two", "x-new", "accept", "user-agent", "cookie"];
 
@@ -286,11 +289,11 @@ fn criteria(dice: &mut Dice, hostname: &str) -> Value {
         _ => {}
     }
     if dice.percent(15) {
-        let name = dice.pick(&["x-one", "x-two", "accept"]);
+        let name = dice.pick(&["x-one", "x-two", "accept", "accept-language"]);
         spec["headers"] = json!({ name: dice.pick(VALUES) });
     }
     if dice.percent(10) {
-        let name = dice.pick(&["x-one", "x-two", "accept", ":path"]);
+        let name = dice.pick(&["x-one", "accept", "accept-language", ":path"]);
         spec["regex_headers"] = json!({ name: dice.pick(&["1.*", "[12]", ".*b.*"]) });
     }
     if dice.percent(10) {
@@ -391,7 +394,9 @@ fn edits(dice: &mut Dice, spec: &mut Value) {
         if dice.percent(40) {
             let mut added = json!({});
             for _ in 0..1 + dice.below(3) {
-                let mut header = json!({ "value": dice.pick(FORMATS) });
+                let open = what == "response" && dice.percent(5);
+                let value = if open { OPEN } else { dice.pick(FORMATS) };
+                let mut header = json!({ "value": value });
                 if dice.percent(60) {
                     header["append"] = dice.percent(50).into();
                 }

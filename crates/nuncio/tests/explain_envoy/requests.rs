@@ -37,6 +37,8 @@ const REPEATED: &[&str] = &[
     "x_under",
     "cache-control",
     "x-forwarded-host",
+    "accept-language",
+    "referer",
 ];
 
 const ORIGINS: &[&str] = &["http://o.example", "http://p.example", "http://q.example"];
@@ -84,7 +86,9 @@ impl Asked {
                 headers.push(("access-control-request-method", "GET".to_owned()));
             }
         }
-        if dice.percent(10) {
+        // Who speaks HTTP/2 says the scheme itself.
+        let proxied = dice.percent(10);
+        if proxied {
             let scheme = dice.pick(&["http", "https", "https", "ftp"]);
             headers.push(("x-forwarded-proto", scheme.to_owned()));
         }
@@ -113,7 +117,7 @@ impl Asked {
             authority,
             path: format!("{}{query}", path(dice)),
             headers,
-            http2: !secure && !upgrade && dice.percent(30),
+            http2: !secure && !upgrade && !proxied && dice.percent(30),
         }
     }
 
