@@ -98,7 +98,7 @@ impl Taken<'_> {
             PathRewrite::Regex {
                 pattern,
                 substitution,
-            } => Some(self.by_regex(pattern, substitution)),
+            } => self.by_regex(pattern, substitution),
         };
         let host = match &to.host_rewrite {
             HostRewrite::None => None,
@@ -172,16 +172,12 @@ impl Taken<'_> {
         format!("{text}{}", arrived.path.get(taken..).unwrap_or_default())
     }
 
-    /// The query string stays; a path of nothing leaves the path as it was.
-    fn by_regex(&self, pattern: &Regex, substitution: &str) -> String {
-        let arrived = self.arrived;
-        let path = arrived.path_alone();
-        let query = &arrived.path[path.len()..];
-        let rewritten = self.patterns.replace_all(pattern, path, substitution) + query;
-        match rewritten.is_empty() {
-            true => arrived.path.clone(),
-            false => rewritten,
-        }
+    /// The query string stays; where nothing is left of the path, so does the path.
+    fn by_regex(&self, pattern: &Regex, substitution: &str) -> Option<String> {
+        let path = self.arrived.path_alone();
+        let query = &self.arrived.path[path.len()..];
+        let rewritten = self.patterns.replace_all(pattern, path, substitution);
+        (!rewritten.is_empty()).then(|| rewritten + query)
     }
 
     fn redirect(&self, to: &Redirect, told: Vec<HeaderChange>) -> Outcome {
@@ -196,29 +192,28 @@ impl Taken<'_> {
             None => host_for(to, scheme, arrived),
         };
         let port = to.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let path = match &to.path {
-            RedirectPath::Keep => arrived.path.clone(),
-            RedirectPath::Full(path) if path.as_str().contains('?') => path.to_string(),
-            RedirectPath::Full(path) => {
-                let query = &arrived.path[arrived.path_alone().len()..];
-                format!("{path}{query}")
-            }
-            RedirectPath::Prefix(path) => self.in_place(path.as_str()),
+        let query = &arrived.path[arrived.path_alone().len()..];
+        let whole = match &to.path {
+            RedirectPath::Full(path) if path.as_str().contains('?') => Some(path.to_string()),
+            RedirectPath::Full(path) => Some(format!("{path}{query}")),
+            _ => None,
+        };
+        let rewritten = match &to.path {
+            RedirectPath::Prefix(path) => Some(self.in_place(path.as_str())),
             RedirectPath::Regex {
                 pattern,
                 substitution,
             } => self.by_regex(pattern, substitution),
+            RedirectPath::Keep | RedirectPath::Full(_) => None,
         };
         // Envoy rewrites the request that it answers itself, but for a whole path.
         let mut seen = arrived.clone();
-        if matches!(
-            to.path,
-            RedirectPath::Prefix(_) | RedirectPath::Regex { .. }
-        ) {
+        if let Some(rewritten) = rewritten {
             let kept = self.kept("path", &arrived.path);
             seen.headers.change(kept.as_slice());
-            seen.path.clone_from(&path);
+            seen.path = rewritten;
         }
+        let path = whole.as_ref().unwrap_or(&seen.path);
         let slash = if path.starts_with('/') { "" } else { "/" };
         let insecure = to.scheme == Some(RedirectScheme::Https)
             && to.host.is_none()

@@ -367,6 +367,7 @@ fn forward(dice: &mut Dice, places: &Places, spec: &mut Value, shares: bool) {
         0 => spec["rewrite"] = "".into(),
         1..3 => spec["rewrite"] = dice.pick(&["/new/", "/new", "/n?x=1"]).into(),
         3 => spec["regex_rewrite"] = regex_rewrite(dice, SUBSTITUTIONS),
+        4 => spec["regex_rewrite"] = json!({ "pattern": "/.*", "substitution": "" }),
         _ => {}
     }
     match dice.below(6) {
