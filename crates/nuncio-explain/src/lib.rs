@@ -4,13 +4,22 @@
 //!  Request ─▶ connection ─▶ arrival ─▶ virtual_host ─▶ choice ─▶ action ─▶ Explanation
 //!             (listener,    (path,      (domain)       (routes,  (forward,     │
 //!              filter        host,                      shares,   redirect,    ├─▶ text
-//!              chain)        scheme)                    closest)  CORS, 503)   └─▶ JSON
+//!              chain)        scheme)                    closest)  upgrade,     └─▶ JSON
+//!                                                                 CORS, 503)
 //! ```
 //!
 //! A module for each of Envoy's stages, in its order. Everything is pure. What Envoy does is not in
-//! its documentation for the most part. `crates/nuncio/tests/routes.rs` asks a real one, on random
-//! tables and requests, which route it takes and where it redirects; what is forwarded (rewrites,
-//! headers, CORS) is not held to Envoy yet.
+//! its documentation for the most part, so two tests ask a real one, with random requests.
+//! `crates/nuncio/tests/routes.rs` holds to it which of random routes is taken and where they
+//! redirect; `crates/nuncio/tests/explain_envoy` holds to a running gateway, on random manifests,
+//! whether there is a connection, status and response headers, which cluster is asked, and the
+//! method, path, host and headers that the upstream gets, copies and timeouts too; of weights, that
+//! all that is said comes up and nothing else.
+//!
+//! Not said, and so not held to anything: what is of the connection, the time or the body
+//! (`x-request-id`, `x-forwarded-for`, `date`, `server`, lengths and types), the words of error
+//! responses, and the headers that a route adds to a 400 for the request's path. A request over
+//! HTTP/2 is taken to be one over HTTP/1.1: that says no `:scheme` beside `x-forwarded-proto`.
 
 mod action;
 mod arrival;

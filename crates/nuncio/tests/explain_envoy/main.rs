@@ -268,7 +268,7 @@ impl Run<'_> {
         }
     }
 
-    /// Every copy that was said to be made was made.
+    /// The copies that were said to be made were made, and no others.
     async fn mirrored(&mut self, wrong: &mut Vec<String>) {
         for (id, (paths, said)) in &self.copies {
             let id = vec![id.clone()];
@@ -281,6 +281,14 @@ impl Run<'_> {
                     wrong.push(format!("request {id:?} was copied as {seen:?}"));
                 }
                 Ok(_) => {}
+            }
+        }
+        for seen in self.upstreams[2].seen() {
+            let id = &seen.headers["x-id"][0];
+            if !self.copies.contains_key(id) {
+                wrong.push(format!(
+                    "a copy of request {id} that was not said: {seen:?}"
+                ));
             }
         }
     }
