@@ -1,5 +1,7 @@
 //! What the connection manager makes of a request before it looks for a route.
 
+use std::collections::BTreeSet;
+
 use nuncio_model::listener::{HttpConnectionManager, Listener, UnderscoreHeaders};
 
 use crate::explanation::{Arrival, Outcome};
@@ -14,6 +16,7 @@ pub(crate) struct Connection<'g> {
 }
 
 /// The request as routes see it.
+#[derive(Clone)]
 pub(crate) struct Arrived {
     pub(crate) method: String,
     pub(crate) scheme: String,
@@ -21,20 +24,30 @@ pub(crate) struct Arrived {
     pub(crate) path: String,
     pub(crate) headers: Headers,
     pub(crate) forwarded_proto: String,
+    /// Names of headers that were left out.
+    pub(crate) dropped: BTreeSet<String>,
     changed: bool,
 }
 
 pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<Arrived, Outcome> {
     let options = &connection.http.options;
     let mut headers = Headers::new(&request.headers);
+    let mut dropped = BTreeSet::new();
     match options.headers_with_underscores {
         UnderscoreHeaders::Allow => {}
-        UnderscoreHeaders::DropHeader => headers.retain(|name| !name.contains('_')),
+        UnderscoreHeaders::DropHeader => {
+            let names = request.headers.iter().map(|(name, _)| name.clone());
+            dropped = names.filter(|name| name.contains('_')).collect();
+            headers.retain(|name| !name.contains('_'));
+        }
         UnderscoreHeaders::RejectRequest => {
             if let Some((name, _)) = request.headers.iter().find(|(name, _)| name.contains('_')) {
                 return Err(refused(
                     400,
-                    format!("the header {name} has an underscore"),
+                    format!(
+                        "the header {name} has an underscore (of HTTP/2 the stream is reset \
+                         instead)"
+                    ),
                     "the Module's headers_with_underscores_action refuses these: write ALLOW, or \
                      give the header another name",
                 ));
@@ -63,7 +76,7 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         Scheme::Http => "http",
         Scheme::Https => "https",
     };
-    let given = headers.joined("x-forwarded-proto");
+    let given = headers.first("x-forwarded-proto").map(str::to_owned);
     let trusted = !options.use_remote_address || connection.http.xff_num_trusted_hops > 0;
     let forwarded_proto = given.filter(|_| trusted).unwrap_or_else(|| own.to_owned());
     headers.set("x-forwarded-proto", &forwarded_proto);
@@ -79,6 +92,7 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         path,
         headers,
         forwarded_proto,
+        dropped,
         changed,
     })
 }
@@ -88,6 +102,7 @@ pub(crate) fn refused(status: u16, why: impl Into<String>, help: impl Into<Strin
         status,
         why: why.into(),
         help: help.into(),
+        response_headers: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use nuncio_model::runtime::RuntimeValue;
 use crate::arrival::Arrived;
 use crate::explanation::{Route, Source};
 use crate::matching;
+use crate::pattern::Patterns;
 
 pub(crate) struct Chosen<'g> {
     pub(crate) percent: u32,
@@ -19,6 +20,7 @@ pub(crate) struct Chosen<'g> {
 /// Envoy draws one number a request: a route takes those below its share that none before took.
 pub(crate) fn choose<'g>(
     gateway: &Gateway,
+    patterns: &Patterns,
     host: &'g VirtualHost,
     arrived: &Arrived,
 ) -> Vec<Chosen<'g>> {
@@ -28,7 +30,7 @@ pub(crate) fn choose<'g>(
     for (index, route) in host.routes.iter().enumerate() {
         let fraction = route.matches.fraction.as_ref();
         let below = fraction.map_or(100, |fraction| percent(gateway, fraction));
-        if below <= taken || !matching::differences(&route.matches, arrived).is_empty() {
+        if below <= taken || !matching::is_match(patterns, &route.matches, arrived) {
             continue;
         }
         chosen.push(Chosen {

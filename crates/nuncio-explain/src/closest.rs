@@ -5,6 +5,7 @@ use nuncio_model::route::{PathMatch, RouteTable, VirtualHost};
 use crate::arrival::{Arrived, Connection, refused};
 use crate::choice;
 use crate::explanation::{Closest, Difference, Explanation, Outcome};
+use crate::pattern::Patterns;
 use crate::{matching, virtual_host};
 
 /// No virtual host has the host.
@@ -32,6 +33,7 @@ pub(crate) fn without_host(
 
 /// No route of the virtual host takes the request, or none takes what shares leave.
 pub(crate) fn without_route(
+    patterns: &Patterns,
     host: &VirtualHost,
     connection: &Connection<'_>,
     arrived: &Arrived,
@@ -45,7 +47,7 @@ pub(crate) fn without_route(
             "write weights that add up to 100, or leave one out: it has the rest",
         );
     }
-    let closest = closest(host, arrived);
+    let closest = closest(patterns, host, arrived);
     let host_differs = |closest: &Closest| {
         let mut all = closest.differences.iter();
         all.any(|each| each.what == "header :authority")
@@ -97,17 +99,20 @@ fn port_help(connection: &Connection<'_>, arrived: &Arrived) -> Option<String> {
 
 /// The one with the fewest differences; of several, the one whose path is most alike, then the one
 /// tried first. One that has nothing in common is not close.
-fn closest(host: &VirtualHost, arrived: &Arrived) -> Option<Closest> {
+fn closest(patterns: &Patterns, host: &VirtualHost, arrived: &Arrived) -> Option<Closest> {
     let path = arrived.path_alone();
     let candidates = host.routes.iter().enumerate().filter_map(|(index, route)| {
-        let differences = matching::differences(&route.matches, arrived);
-        let of_path = differences.first().is_some_and(|each| each.what == "path");
+        let of_path = !matching::path_matches(patterns, &route.matches, path);
         let common = match &route.matches.path {
             PathMatch::Prefix(wanted) | PathMatch::Exact(wanted) => common(wanted.as_str(), path),
             PathMatch::Segments(wanted) => common(wanted.as_str(), path),
             PathMatch::Regex(wanted) => common(wanted.as_str(), path),
         };
-        let close = !differences.is_empty() && (!of_path || common > 1);
+        if of_path && common <= 1 {
+            return None;
+        }
+        let differences = matching::differences(patterns, &route.matches, arrived);
+        let close = !differences.is_empty();
         close.then_some((
             of_path,
             differences.len(),

@@ -5,6 +5,7 @@ use nuncio_model::route::Cors;
 use crate::arrival::Arrived;
 use crate::explanation::HeaderChange;
 use crate::matching::string_matches;
+use crate::pattern::Patterns;
 
 /// What a page is told that the policy allows.
 pub(crate) enum Told {
@@ -14,21 +15,21 @@ pub(crate) enum Told {
     Beside(Vec<HeaderChange>),
 }
 
-pub(crate) fn tell(policy: &Cors, arrived: &Arrived) -> Option<Told> {
+pub(crate) fn tell(patterns: &Patterns, policy: &Cors, arrived: &Arrived) -> Option<Told> {
     let origin = arrived
         .headers
-        .joined("origin")
+        .first("origin")
         .filter(|origin| !origin.is_empty())?;
-    let is_allowed = |allowed: &_| string_matches(allowed, &origin) || *allowed == any();
+    let is_allowed = |allowed: &_| string_matches(patterns, allowed, origin) || *allowed == any();
     if !policy.allow_origins.iter().any(is_allowed) {
         return None;
     }
-    let asked = arrived.headers.joined("access-control-request-method");
+    let asked = arrived.headers.first("access-control-request-method");
     let preflight = arrived.method == "OPTIONS" && asked.is_some_and(|asked| !asked.is_empty());
     let credentials = policy.allow_credentials.then(|| "true".to_owned());
     let list = |items: &[std::sync::Arc<str>]| (!items.is_empty()).then(|| items.join(", "));
     let mut headers = vec![
-        ("access-control-allow-origin", Some(origin)),
+        ("access-control-allow-origin", Some(origin.to_owned())),
         ("access-control-allow-credentials", credentials),
     ];
     if preflight {
@@ -40,12 +41,11 @@ pub(crate) fn tell(policy: &Cors, arrived: &Arrived) -> Option<Told> {
                 policy.max_age.as_deref().map(str::to_owned),
             ),
         ]);
-    } else {
-        headers.push((
-            "access-control-expose-headers",
-            list(&policy.expose_headers),
-        ));
     }
+    headers.push((
+        "access-control-expose-headers",
+        list(&policy.expose_headers),
+    ));
     let changes = headers.into_iter().filter_map(|(name, value)| {
         Some(HeaderChange {
             name: name.to_owned(),

@@ -120,6 +120,7 @@ pub enum Outcome {
         status: u16,
         why: String,
         help: String,
+        response_headers: Vec<HeaderChange>,
     },
     Redirect {
         status: u16,
@@ -144,6 +145,7 @@ pub enum Outcome {
         why: String,
         help: String,
         cluster: String,
+        response_headers: Vec<HeaderChange>,
     },
     Forward(Box<Forward>),
 }

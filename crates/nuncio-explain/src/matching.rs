@@ -2,16 +2,33 @@
 
 use std::fmt::Write;
 
-use nuncio_model::route::{PathMatch, RouteMatch, StringMatch};
+use nuncio_model::route::{HeaderMatch, PathMatch, QueryParameterMatch, RouteMatch, StringMatch};
 
 use crate::arrival::Arrived;
 use crate::explanation::Difference;
-use crate::pattern;
+use crate::pattern::Patterns;
 
-/// What a route asks for and the request is not; chance is left out.
-pub(crate) fn differences(matches: &RouteMatch, arrived: &Arrived) -> Vec<Difference> {
+/// Whether the request is all that a route asks for; chance is left out.
+pub(crate) fn is_match(patterns: &Patterns, matches: &RouteMatch, arrived: &Arrived) -> bool {
+    // What costs most comes last.
+    let of_regex = matches!(matches.path, PathMatch::Regex(_));
+    let path = || path_matches(patterns, matches, arrived.path_alone());
+    let mut headers = matches.headers.iter();
+    let mut parameters = matches.query_parameters.iter();
+    (of_regex || path())
+        && headers.all(|header| header_matches(patterns, header, arrived))
+        && parameters.all(|parameter| parameter_matches(patterns, parameter, arrived))
+        && (!of_regex || path())
+}
+
+/// What a route asks for and the request is not.
+pub(crate) fn differences(
+    patterns: &Patterns,
+    matches: &RouteMatch,
+    arrived: &Arrived,
+) -> Vec<Difference> {
     let mut differences = Vec::new();
-    if !path_matches(matches, arrived.path_alone()) {
+    if !path_matches(patterns, matches, arrived.path_alone()) {
         differences.push(Difference {
             what: "path".to_owned(),
             wanted: path_words(&matches.path),
@@ -20,10 +37,7 @@ pub(crate) fn differences(matches: &RouteMatch, arrived: &Arrived) -> Vec<Differ
     }
     for header in &matches.headers {
         let values = arrived.header(header.name.as_str());
-        if !values
-            .iter()
-            .any(|value| string_matches(&header.value, value))
-        {
+        if !header_matches(patterns, header, arrived) {
             differences.push(Difference {
                 what: format!("header {}", header.name),
                 wanted: string_words(&header.value),
@@ -33,7 +47,7 @@ pub(crate) fn differences(matches: &RouteMatch, arrived: &Arrived) -> Vec<Differ
     }
     for parameter in &matches.query_parameters {
         let value = query_parameter(&arrived.path, &parameter.name);
-        if !value.is_some_and(|value| string_matches(&parameter.value, value)) {
+        if !parameter_matches(patterns, parameter, arrived) {
             differences.push(Difference {
                 what: format!("query parameter {}", parameter.name),
                 wanted: string_words(&parameter.value),
@@ -44,27 +58,42 @@ pub(crate) fn differences(matches: &RouteMatch, arrived: &Arrived) -> Vec<Differ
     differences
 }
 
-fn path_matches(matches: &RouteMatch, path: &str) -> bool {
-    let fold = |text: &str| match matches.case_sensitive {
-        true => text.to_owned(),
-        false => text.to_ascii_lowercase(),
+pub(crate) fn path_matches(patterns: &Patterns, matches: &RouteMatch, path: &str) -> bool {
+    let is = |start: &str, wanted: &str| match matches.case_sensitive {
+        true => start == wanted,
+        false => start.eq_ignore_ascii_case(wanted),
+    };
+    let after = |prefix: &str| {
+        let (start, rest) = path.split_at_checked(prefix.len())?;
+        is(start, prefix).then_some(rest)
     };
     match &matches.path {
-        PathMatch::Prefix(prefix) => fold(path).starts_with(&fold(prefix.as_str())),
-        PathMatch::Exact(exact) => fold(path) == fold(exact.as_str()),
-        PathMatch::Segments(segments) => fold(path)
-            .strip_prefix(&fold(segments.as_str()))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-        PathMatch::Regex(regex) => pattern::is_match(regex, path),
+        PathMatch::Prefix(prefix) => after(prefix.as_str()).is_some(),
+        PathMatch::Exact(exact) => is(path, exact.as_str()),
+        PathMatch::Segments(segments) => {
+            after(segments.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+        PathMatch::Regex(regex) => patterns.is_match(regex, path),
     }
 }
 
-pub(crate) fn string_matches(wanted: &StringMatch, value: &str) -> bool {
+fn header_matches(patterns: &Patterns, wanted: &HeaderMatch, arrived: &Arrived) -> bool {
+    let values = arrived.header(wanted.name.as_str());
+    let mut values = values.iter();
+    values.any(|value| string_matches(patterns, &wanted.value, value))
+}
+
+fn parameter_matches(patterns: &Patterns, wanted: &QueryParameterMatch, arrived: &Arrived) -> bool {
+    query_parameter(&arrived.path, &wanted.name)
+        .is_some_and(|value| string_matches(patterns, &wanted.value, value))
+}
+
+pub(crate) fn string_matches(patterns: &Patterns, wanted: &StringMatch, value: &str) -> bool {
     match wanted {
         StringMatch::Exact(text) => **text == *value,
         StringMatch::Prefix(text) => value.starts_with(&**text),
         StringMatch::Suffix(text) => value.ends_with(&**text),
-        StringMatch::Regex(regex) => pattern::is_match(regex, value),
+        StringMatch::Regex(regex) => patterns.is_match(regex, value),
     }
 }
 

@@ -1,23 +1,55 @@
 //! Regular expressions as RE2 runs them. On ASCII, which paths always are, it and `regex` agree.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use nuncio_model::value;
 use regex::Regex;
 
-fn compiled(text: &str) -> Option<Regex> {
-    Regex::new(text).ok()
+/// Each is compiled when it is first asked for, and once: that takes far longer than to match.
+#[derive(Default)]
+pub(crate) struct Patterns {
+    whole: RefCell<Compiled>,
+    found: RefCell<Compiled>,
 }
 
-/// The whole text.
-pub(crate) fn is_match(pattern: &value::Regex, text: &str) -> bool {
-    let whole = format!(r"\A(?:{pattern})\z");
-    compiled(&whole).is_some_and(|regex| regex.is_match(text))
+/// `None` is one that takes too much room.
+type Compiled = HashMap<value::Regex, Option<Regex>>;
+
+impl Patterns {
+    /// The whole text.
+    pub(crate) fn is_match(&self, pattern: &value::Regex, text: &str) -> bool {
+        let mut whole = self.whole.borrow_mut();
+        let regex = match whole.get(pattern) {
+            Some(regex) => regex,
+            None => {
+                let regex = Regex::new(&format!(r"\A(?:{pattern})\z")).ok();
+                whole.entry(pattern.clone()).or_insert(regex)
+            }
+        };
+        regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// RE2's `GlobalReplace`.
+    pub(crate) fn replace_all(
+        &self,
+        pattern: &value::Regex,
+        text: &str,
+        substitution: &str,
+    ) -> String {
+        let mut found = self.found.borrow_mut();
+        let regex = found
+            .entry(pattern.clone())
+            .or_insert_with(|| Regex::new(pattern.as_str()).ok());
+        match regex {
+            Some(regex) => replace_all(regex, text, substitution),
+            None => text.to_owned(),
+        }
+    }
 }
 
-/// RE2's `GlobalReplace`: `\0` to `\9` stand for groups. A group that is not there leaves the text.
-pub(crate) fn replace_all(pattern: &value::Regex, text: &str, substitution: &str) -> String {
-    let Some(regex) = compiled(pattern.as_str()) else {
-        return text.to_owned();
-    };
+/// `\0` to `\9` stand for groups. A group that is not there leaves the text.
+fn replace_all(regex: &Regex, text: &str, substitution: &str) -> String {
     let mut parts = Vec::new();
     let mut rest = substitution.chars();
     while let Some(c) = rest.next() {
@@ -61,9 +93,11 @@ mod tests {
     #[test]
     fn as_re2_does() {
         let regex = |text| value::Regex::new(text).unwrap();
-        assert!(is_match(&regex("/a|/ab"), "/ab"));
-        assert!(!is_match(&regex("/a"), "/ab"));
-        let replace = |pattern, substitution| replace_all(&regex(pattern), "/a/b", substitution);
+        let patterns = Patterns::default();
+        assert!(patterns.is_match(&regex("/a|/ab"), "/ab"));
+        assert!(!patterns.is_match(&regex("/a"), "/ab"));
+        let replace =
+            |pattern, substitution| patterns.replace_all(&regex(pattern), "/a/b", substitution);
         assert_eq!(replace("/([a-z])", r"\1-"), "a-b-");
         assert_eq!(replace("/([a-z])", r"\2"), "/a/b");
         assert_eq!(replace("b", r"\0\\$1"), r"/a/b\$1");

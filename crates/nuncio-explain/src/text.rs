@@ -95,10 +95,20 @@ fn outcome(share: &Share, say: &mut impl FnMut(&'static str, String)) {
                 .iter()
                 .for_each(|each| say("bytes to", weighted(each)));
         }
-        Outcome::Refused { status, why, help }
+        Outcome::Refused {
+            status,
+            why,
+            help,
+            response_headers,
+        }
         | Outcome::Unavailable {
-            status, why, help, ..
+            status,
+            why,
+            help,
+            response_headers,
+            ..
         } => {
+            headers("response", response_headers, say);
             say("answer", format!("{status}: {why}"));
             say("help", help.clone());
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use nuncio_explain::{Explanation, Line, Request};
+use nuncio_explain::{Explainer, Explanation, Line, Request};
 use nuncio_model::{Report, Severity};
 use tokio::net::TcpStream;
 
@@ -75,7 +75,7 @@ fn of_folders(
     let environment = Environment::read().map_err(anyhow::Error::msg)?;
     let settings = resources::settings(&args.scope, &environment)?;
     let resources = Resources::read(&paths, &environment, &settings)?;
-    let mut explanation = nuncio_explain::explain(&resources.gateway, request);
+    let mut explanation = Explainer::new(&resources.gateway).explain(request);
     explanation.locate(|source| {
         let position = resources.position(&source.resource(), &source.field)?;
         Some(position.to_string())

@@ -16,7 +16,7 @@ use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_envoy::{RouteSearch, StaticConfig, route_configuration_with};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
-use nuncio_explain::Outcome;
+use nuncio_explain::{Explainer, Outcome};
 use nuncio_model::route::{
     Action, HeaderEdits, HeaderMatch, PathMatch, QueryParameterMatch, Redirect, RedirectPath,
     RedirectStatus, Route, RouteMatch, RouteTable, RuntimeFraction, StringMatch, VirtualHost,
@@ -425,13 +425,13 @@ async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
 }
 
 /// The same, as `explain` has it.
-fn explained(gateway: &nuncio_model::Gateway, port: u16, table: usize, asked: &Asked) -> String {
+fn explained(explainer: &Explainer<'_>, port: u16, table: usize, asked: &Asked) -> String {
     let url = format!("http://{table}.example{}", asked.path);
     let headers = asked.headers.iter();
     let headers = headers.map(|(name, value)| format!("{name}: {value}"));
     let mut request = nuncio_explain::Request::parse(asked.method.as_str(), &url, headers).unwrap();
     request.listener_port = Some(port);
-    let explanation = nuncio_explain::explain(gateway, &request);
+    let explanation = explainer.explain(&request);
     let [share] = &*explanation.outcomes else {
         panic!("nothing here is left to chance: {explanation}");
     };
@@ -467,6 +467,7 @@ async fn a_tree_answers_what_the_list_answers() {
     let mut envoy = start(folder.path(), &snapshot);
     let mut list = connected(folder.path(), &mut envoy, ports[0]).await;
     let mut tree = connected(folder.path(), &mut envoy, ports[1]).await;
+    let explainer = Explainer::new(&gateway);
     let requests = prop::collection::vec(asked(), REQUESTS);
     let mut seen = BTreeSet::new();
     for (table, routes) in tables.iter().enumerate() {
@@ -475,7 +476,7 @@ async fn a_tree_answers_what_the_list_answers() {
             let actual = answer(&mut tree, table, &asked).await;
             let matches: Vec<_> = routes.iter().map(|route| &route.matches).collect();
             assert_eq!(actual, expected, "table {table}: {asked:?} of {matches:#?}");
-            let explained = explained(&gateway, ports[0], table, &asked);
+            let explained = explained(&explainer, ports[0], table, &asked);
             assert_eq!(explained, expected, "explained: {asked:?} of {matches:#?}");
             seen.insert(expected);
         }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State as Extract};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use nuncio_explain::Request;
+use nuncio_explain::{Explainer, Request};
 
 use super::{Admin, text};
 use crate::explain::not_in_effect;
@@ -20,7 +20,7 @@ pub(super) async fn explain(
         Err(message) => return text(StatusCode::BAD_REQUEST, format!("{message}\n")),
     };
     let served = admin.served.borrow().clone();
-    let mut explanation = nuncio_explain::explain(&served.gateway, &request);
+    let mut explanation = Explainer::new(&served.gateway).explain(&request);
     let (xds, envoy) = (admin.xds.borrow().clone(), admin.envoy.borrow().clone());
     let report = overview::report(&served, &xds, &envoy);
     explanation.notes.extend(not_in_effect(&report));

@@ -1,7 +1,7 @@
 //! A request to try: what would become of it, and why. Nothing is sent.
 
 use maud::{Markup, html};
-use nuncio_explain::{Line, Request};
+use nuncio_explain::{Explainer, Line, Request};
 
 use super::super::scene::Scene;
 use super::View;
@@ -56,7 +56,7 @@ fn explain(scene: &Scene, view: &View) -> Result<Vec<Line>, String> {
     let headers = view.headers.lines().filter(|line| !line.trim().is_empty());
     let request = Request::parse(method.unwrap_or("GET"), view.url.trim(), headers);
     let request = request.map_err(|error| error.to_string())?;
-    let mut explanation = nuncio_explain::explain(&scene.served.gateway, &request);
+    let mut explanation = Explainer::new(&scene.served.gateway).explain(&request);
     explanation.notes.extend(not_in_effect(&scene.report));
     Ok(explanation.lines())
 }
