@@ -56,9 +56,9 @@ download() {
 # Only root can renew the lists of packages, in the place where apt has them; here it is a copy.
 renew() {
     mkdir -p "$work/lists/partial"
-    APT_OPTIONS=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work" -o APT::Sandbox::User=)
-    apt-get "${APT_OPTIONS[@]}" update -qq >&2 &&
-        (cd "$work" && apt-get "${APT_OPTIONS[@]}" download -qq prometheus >&2)
+    local options=(-o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work" -o APT::Sandbox::User=)
+    apt-get "${options[@]}" update -qq >&2 &&
+        (cd "$work" && apt-get "${options[@]}" download -qq prometheus >&2)
 }
 download 2>/dev/null || renew || fail "apt-get could not download the package prometheus; what it said is above." "$help"
 packages=("$work"/prometheus_*.deb)

@@ -44,7 +44,7 @@ impl Prometheus {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         let text = format!(
-            "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\n\
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
              scrape_configs: [{{job_name: nuncio, static_configs: [{{targets: [\"{gateway}\"]}}]}}]\n"
         );
         fs::write(&config, text).unwrap();
