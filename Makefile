@@ -20,6 +20,8 @@ run: toolchain ## Build, install Envoy, and start the gateway on examples/quicks
 test: toolchain ## Install what the tests need and run all of them
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    CHROMEDRIVER="$$(scripts/install-chromium.sh)" && export CHROMEDRIVER && \
+	    programs="$$(scripts/install-prometheus.sh)" && { read -r PROMETHEUS && read -r PROMTOOL; } <<<"$$programs" && \
+	    export PROMETHEUS PROMTOOL && \
 	    $(CARGO) test --workspace --locked
 
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares

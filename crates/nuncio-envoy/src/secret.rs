@@ -13,7 +13,7 @@ use crate::resource;
 /// Encodes a certificate, or what verifies those of others.
 pub fn secret(secret: &Secret) -> Resource {
     let kind = match &secret.kind {
-        SecretKind::Certificate { chain, key } => {
+        SecretKind::Certificate { chain, key, .. } => {
             tls::secret::Type::TlsCertificate(tls::TlsCertificate {
                 certificate_chain: Some(source(chain)),
                 private_key: Some(source(key)),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -25,6 +26,9 @@ pub enum SecretKind {
         chain: Arc<str>,
         #[serde(skip)]
         key: Arc<str>,
+        /// When the first certificate of the chain that expires does.
+        #[serde(skip)]
+        valid_until: SystemTime,
     },
     /// What the other side's certificate must come from.
     Validation(Validation),

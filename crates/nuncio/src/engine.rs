@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nuncio_envoy::Encoder;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
@@ -35,6 +35,20 @@ pub struct Served {
     pub snapshot: Arc<Snapshot>,
     /// How much was computed anew.
     pub recomputed: Recomputed,
+    pub took: Took,
+}
+
+/// How long it took to compute what is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// Reading the change set into the store.
+    pub reading: Duration,
+    /// From the store to the gateway; of the last change that asked for it.
+    pub translating: Duration,
+    /// From the gateway to Envoy's resources; of the last change that asked for it.
+    pub encoding: Duration,
+    /// The whole change, up to the snapshot.
+    pub whole: Duration,
 }
 
 /// How much a change set was worth.
@@ -76,6 +90,7 @@ impl Engine {
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
         let started = Instant::now();
         let touched = self.store.apply(changes.upserted, &changes.deleted);
+        let reading = started.elapsed();
         let more = touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
         let endpoints = if more {
@@ -83,7 +98,8 @@ impl Engine {
         } else {
             self.with_endpoints(&touched)
         };
-        let served = endpoints.unwrap_or_else(|| self.translated());
+        let mut served = endpoints.unwrap_or_else(|| self.translated());
+        served.took.reading = reading;
         self.publish(served, started)
     }
 
@@ -134,10 +150,13 @@ impl Engine {
     }
 
     fn translated(&mut self) -> Served {
+        let started = Instant::now();
         let read = |path: &str| self.files.read(path);
         let translation = self.translator.translate(&mut self.store, read);
         self.files.keep(&translation.files);
+        let translating = started.elapsed();
         let snapshot = self.encoder.encode(&translation.gateway);
+        let encoding = started.elapsed() - translating;
 
         let mut report = translation.report;
         report.extend(self.source_problems.iter().cloned());
@@ -161,12 +180,21 @@ impl Engine {
             keys: Arc::new(keys),
             snapshot: Arc::new(snapshot),
             recomputed: Recomputed::Everything,
+            took: Took {
+                translating,
+                encoding,
+                ..Took::default()
+            },
         }
     }
 
     fn publish(&self, served: Served, started: Instant) -> Arc<Served> {
         let served = Arc::new(Served {
             change: self.served.borrow().change + 1,
+            took: Took {
+                whole: started.elapsed(),
+                ..served.took
+            },
             ..served
         });
         self.served.send_replace(Arc::clone(&served));

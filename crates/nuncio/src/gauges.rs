@@ -1,6 +1,7 @@
 //! nuncio's own metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::identity::{Identity, VERSION};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 pub struct TypeLabel {
@@ -33,6 +36,20 @@ pub struct SeverityLabel {
     pub severity: &'static str,
 }
 
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct InfoLabels {
+    version: &'static str,
+    ambassador_id: String,
+    cluster_id: String,
+    single_namespace: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct SecretLabel {
+    /// `namespace/name`, or the files that it was read from.
+    pub secret: String,
+}
+
 /// Registered metrics. The ones that are readings of a moment are set when they are asked for.
 pub struct Gauges {
     registry: Mutex<Registry>,
@@ -46,21 +63,35 @@ pub struct Gauges {
     pub nacks: Family<TypeLabel, Counter>,
     pub resources: Family<StateLabels, Gauge>,
     pub report_entries: Family<SeverityLabel, Gauge>,
-    pub envoy_restarts: Gauge,
-    /// Emissary's names for the report, which its users' dashboards ask for.
+    pub envoy_restarts: Counter,
+    pub envoy_up: Gauge,
+    pub certificate_expiry: Family<SecretLabel, Gauge>,
+    /// Emissary's names, which its users' dashboards ask for.
     pub diagnostics_errors: Gauge,
     pub diagnostics_notices: Gauge,
     /// 1 once the diagnostics were asked for the level `debug`, until another.
     pub log_level: Family<LevelLabel, Gauge>,
+    pub reconfiguration_time: Seconds,
+    pub fetcher_time: Seconds,
+    pub ir_time: Seconds,
+    pub econf_time: Seconds,
+    pub process_cpu: Counter<f64, AtomicU64>,
+    pub process_start_time: Seconds,
+    pub process_open_fds: Gauge,
+    pub process_max_fds: Gauge,
+    pub process_resident_memory: Gauge,
+    pub process_virtual_memory: Gauge,
 }
+
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// Seconds: a change is milliseconds when little is there and seconds when much is.
 const BUCKETS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-impl Default for Gauges {
-    fn default() -> Self {
+impl Gauges {
+    pub fn new(identity: &Identity) -> Self {
         let mut registry = Registry::default();
         let this = Self {
             registry: Mutex::default(),
@@ -73,10 +104,22 @@ impl Default for Gauges {
             nacks: Family::default(),
             resources: Family::default(),
             report_entries: Family::default(),
-            envoy_restarts: Gauge::default(),
+            envoy_restarts: Counter::default(),
+            envoy_up: Gauge::default(),
+            certificate_expiry: Family::default(),
             diagnostics_errors: Gauge::default(),
             diagnostics_notices: Gauge::default(),
             log_level: Family::default(),
+            reconfiguration_time: Seconds::default(),
+            fetcher_time: Seconds::default(),
+            ir_time: Seconds::default(),
+            econf_time: Seconds::default(),
+            process_cpu: Counter::default(),
+            process_start_time: Seconds::default(),
+            process_open_fds: Gauge::default(),
+            process_max_fds: Gauge::default(),
+            process_resident_memory: Gauge::default(),
+            process_virtual_memory: Gauge::default(),
         };
         registry.register(
             "nuncio_changes",
@@ -115,8 +158,18 @@ impl Default for Gauges {
         );
         registry.register(
             "nuncio_envoy_restarts",
-            "How often Envoy ended and was started again",
+            "How often Envoy ended by itself, or could not be started again",
             this.envoy_restarts.clone(),
+        );
+        registry.register(
+            "nuncio_envoy_up",
+            "Whether Envoy runs and is supervised",
+            this.envoy_up.clone(),
+        );
+        registry.register(
+            "nuncio_certificate_expiry_timestamp_seconds",
+            "When the first certificate of a chain in effect expires",
+            this.certificate_expiry.clone(),
         );
         registry.register(
             "ambassador_diagnostics_errors",
@@ -134,14 +187,85 @@ impl Default for Gauges {
             this.log_level.clone(),
         );
         drop(this.log_level.get_or_create(&LevelLabel { level: "debug" }));
+        this.register_emissarys(&mut registry, identity);
         Self {
             registry: Mutex::new(registry),
             ..this
         }
     }
-}
 
-impl Gauges {
+    /// What of Emissary's has no other name here.
+    fn register_emissarys(&self, registry: &mut Registry, identity: &Identity) {
+        let scope = &identity.scope;
+        let info = Family::<InfoLabels, Gauge>::default();
+        let labels = InfoLabels {
+            version: VERSION,
+            ambassador_id: scope.ambassador_id.clone(),
+            cluster_id: identity.cluster_id.clone(),
+            single_namespace: scope.single_namespace.to_string(),
+        };
+        info.get_or_create(&labels).set(1);
+        registry.register("ambassador_diagnostics_info", "Who this is", info);
+        for (name, help, gauge) in [
+            (
+                "ambassador_reconfiguration_time_seconds",
+                "Of the last change: from taking it up to the snapshot for Envoy",
+                &self.reconfiguration_time,
+            ),
+            (
+                "ambassador_fetcher_time_seconds",
+                "Of the last change: reading resources into the store",
+                &self.fetcher_time,
+            ),
+            (
+                "ambassador_ir_time_seconds",
+                "Of the last translation: from resources to what the gateway does",
+                &self.ir_time,
+            ),
+            (
+                "ambassador_econf_time_seconds",
+                "Of the last translation: from what the gateway does to Envoy's resources",
+                &self.econf_time,
+            ),
+            (
+                "ambassador_process_start_time_seconds",
+                "When nuncio started",
+                &self.process_start_time,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register(
+            "ambassador_process_cpu_seconds",
+            "Time on processors",
+            self.process_cpu.clone(),
+        );
+        for (name, help, gauge) in [
+            (
+                "ambassador_process_open_fds",
+                "Open file descriptors",
+                &self.process_open_fds,
+            ),
+            (
+                "ambassador_process_max_fds",
+                "File descriptors that may be open",
+                &self.process_max_fds,
+            ),
+            (
+                "ambassador_process_resident_memory_bytes",
+                "Memory in use",
+                &self.process_resident_memory,
+            ),
+            (
+                "ambassador_process_virtual_memory_bytes",
+                "Address space in use",
+                &self.process_virtual_memory,
+            ),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+    }
+
     /// Remembers when the change came that a snapshot is of.
     pub fn expect(&self, snapshot: u64, arrived: Instant) {
         lock(&self.arrivals).insert(snapshot, arrived);
@@ -176,8 +300,32 @@ impl Gauges {
             .expect("invariant: writing to a string does not fail");
         // Envoy's metrics follow.
         text.truncate(text.trim_end_matches("# EOF\n").len());
-        text
+        with_counters_named(&text)
     }
+}
+
+/// In Envoy's form, which is Prometheus' own, a counter is described by its whole name; OpenMetrics,
+/// which the library writes, leaves `_total` out there, and Prometheus would not know what it is.
+fn with_counters_named(text: &str) -> String {
+    let counters: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut named = String::with_capacity(text.len());
+    for line in text.lines() {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|start| {
+            let (name, rest) = line.strip_prefix(start)?.split_once(' ')?;
+            counters.contains(name).then_some((start, name, rest))
+        });
+        match described {
+            Some((start, name, rest)) => {
+                named.extend([start, name, "_total ", rest]);
+            }
+            None => named.push_str(line),
+        }
+        named.push('\n');
+    }
+    named
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

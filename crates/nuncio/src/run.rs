@@ -104,7 +104,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         () = ends.next() => return Ok(()),
     };
     let ads = AdsServer::new(Options::default());
-    let gauges = Arc::new(Gauges::default());
+    let gauges = Arc::new(Gauges::new(&identity));
     let served = take_up(&ads, &gauges, || engine.apply(first));
     tracing::info!(
         listeners = served.gateway.listeners.len(),
@@ -166,6 +166,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         xds: ads.status(),
         counters: ads.clone(),
         envoy: envoy.state(),
+        envoy_restarts: envoy.restarts(),
         envoy_admin: envoy.admin(),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),

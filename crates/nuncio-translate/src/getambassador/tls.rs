@@ -187,6 +187,7 @@ impl<'a> TlsSettings<'a> {
         let kind = SecretKind::Certificate {
             chain: pair.chain_pem,
             key: pair.key_pem,
+            valid_until: pair.valid_until,
         };
         let name = format!("file:{chain}:{key}");
         Ok(Some(keep(context, name, self.origin.clone(), kind)))
@@ -346,6 +347,7 @@ pub(super) fn keep_certificate(
     let kind = SecretKind::Certificate {
         chain: pair.chain_pem,
         key: pair.key_pem,
+        valid_until: pair.valid_until,
     };
     Ok(keep(context, format!("{namespace}/{name}"), origin, kind))
 }

@@ -5,6 +5,7 @@ mod diag;
 mod explain;
 mod health;
 mod metrics;
+mod process;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub struct Admin {
     pub xds: watch::Receiver<nuncio_xds::Status>,
     pub counters: AdsServer,
     pub envoy: watch::Receiver<supervisor::State>,
+    pub envoy_restarts: watch::Receiver<u32>,
     pub envoy_admin: AdminClient,
     pub draining: watch::Receiver<bool>,
     pub gauges: Arc<Gauges>,

@@ -201,10 +201,11 @@ fn secret_differences(old: &Secret, new: &Secret) -> Vec<Field> {
     let mut found = Vec::new();
     match (&old.kind, &new.kind) {
         (
-            SecretKind::Certificate { chain, key },
+            SecretKind::Certificate { chain, key, .. },
             SecretKind::Certificate {
                 chain: new_chain,
                 key: new_key,
+                ..
             },
         ) => {
             found.extend((chain != new_chain).then(|| another("certificate")));

@@ -93,8 +93,6 @@ pub enum State {
     /// It ended by itself, or could not be started again.
     Exited {
         status: ExitStatus,
-        /// How often it has ended since this nuncio started.
-        restarts: u32,
         next_try: Instant,
     },
     /// Requests under way are being finished.
@@ -122,9 +120,14 @@ impl Supervisor {
         let admin = launcher.admin.clone();
         let (mode, wanted) = channel::channel(Mode::Run);
         let watch = Watch::new(launcher, started, wanted);
-        let state = watch.state();
+        let (state, restarts) = (watch.state(), watch.restarts());
         tokio::spawn(watch.run());
-        Ok(Handle { mode, state, admin })
+        Ok(Handle {
+            mode,
+            state,
+            restarts,
+            admin,
+        })
     }
 }
 
@@ -133,6 +136,7 @@ impl Supervisor {
 pub struct Handle {
     mode: channel::Sender<Mode>,
     state: channel::Receiver<State>,
+    restarts: channel::Receiver<u32>,
     admin: AdminClient,
 }
 
@@ -140,6 +144,11 @@ impl Handle {
     /// What Envoy's process is doing, and each change of it.
     pub fn state(&self) -> channel::Receiver<State> {
         self.state.clone()
+    }
+
+    /// How often Envoy has ended by itself, or could not be started, since this nuncio started.
+    pub fn restarts(&self) -> channel::Receiver<u32> {
+        self.restarts.clone()
     }
 
     /// Envoy's admin interface.

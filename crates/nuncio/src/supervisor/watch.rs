@@ -23,7 +23,7 @@ pub(super) struct Watch {
     launcher: Launcher,
     envoy: Envoy,
     running_since: Instant,
-    restarts: u32,
+    restarts: watch::Sender<u32>,
     backoff: Backoff,
     retiring: Retiring,
     state: watch::Sender<State>,
@@ -37,7 +37,7 @@ impl Watch {
             state: watch::Sender::new(running(&started.envoy, started.taken_over)),
             envoy: started.envoy,
             running_since: Instant::now(),
-            restarts: 0,
+            restarts: watch::Sender::new(0),
             backoff: Backoff::default(),
             retiring: Retiring::new(started.retiring, longest),
             launcher,
@@ -47,6 +47,10 @@ impl Watch {
 
     pub(super) fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    pub(super) fn restarts(&self) -> watch::Receiver<u32> {
+        self.restarts.subscribe()
     }
 
     /// Returns when Envoy was ended in order, or when nobody holds the handle any more.
@@ -85,15 +89,11 @@ impl Watch {
     async fn restart(&mut self, mut status: ExitStatus) -> bool {
         let mut up = self.running_since.elapsed();
         loop {
-            self.restarts += 1;
+            self.restarts.send_modify(|restarts| *restarts += 1);
             let pause = self.backoff.pause(up);
             tracing::error!("Envoy ended: {status}; it is started again in {pause:?}");
             let next_try = Instant::now() + pause;
-            self.state.send_replace(State::Exited {
-                status,
-                restarts: self.restarts,
-                next_try,
-            });
+            self.state.send_replace(State::Exited { status, next_try });
             tokio::select! {
                 () = tokio::time::sleep_until(next_try.into()) => {}
                 _ = asked_to_end(&mut self.wanted) => return false,

@@ -68,14 +68,11 @@ async fn a_killed_envoy_is_started_again() {
     kill(first, "KILL");
 
     state.changed().await.unwrap();
-    let State::Exited {
-        status, restarts, ..
-    } = state.borrow_and_update().clone()
-    else {
+    let State::Exited { status, .. } = state.borrow_and_update().clone() else {
         panic!("not exited");
     };
     assert_eq!(status.to_string(), "killed by SIGKILL (signal 9)");
-    assert_eq!(restarts, 1);
+    assert_eq!(*handle.restarts().borrow(), 1);
     let again = state
         .wait_for(|state| matches!(state, State::Running { .. }))
         .await

@@ -30,6 +30,7 @@ use serde_json::value::RawValue;
 
 pub(super) use page::style;
 pub use patch::Patches;
+pub(super) use system::is_alive;
 
 use super::{Admin, not_found, text};
 use document::Document;

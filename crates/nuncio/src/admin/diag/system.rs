@@ -66,7 +66,7 @@ fn env_status(scene: &Scene) -> BTreeMap<&'static str, Value> {
     ])
 }
 
-pub(super) fn is_alive(envoy: &supervisor::State) -> bool {
+pub(in crate::admin) fn is_alive(envoy: &supervisor::State) -> bool {
     matches!(
         envoy,
         supervisor::State::Running { .. } | supervisor::State::Draining { .. }
