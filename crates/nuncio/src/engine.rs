@@ -12,9 +12,11 @@ use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
 use nuncio_translate::{Element, EndpointReads, Settings, Store, Touched, ingress};
+use nuncio_xds::Refusal;
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
+use crate::quarantine::{Inquiry, LeftOut, Quarantine};
 
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,8 @@ pub struct Engine {
     files: NamedFiles,
     /// What of the present translation endpoints can change.
     endpoint_reads: EndpointReads,
+    /// What is left out because Envoy refused it.
+    quarantine: Quarantine,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -64,6 +68,7 @@ impl Engine {
             source_problems: Vec::new(),
             files: NamedFiles::default(),
             endpoint_reads: EndpointReads::default(),
+            quarantine: Quarantine::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -75,8 +80,15 @@ impl Engine {
     /// Takes a change set up and publishes what comes of it.
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
         let started = Instant::now();
+        let change = self.served.borrow().change + 1;
+        let back = self
+            .quarantine
+            .changed(&changes.upserted, &changes.deleted, change);
+        if back {
+            self.store.leave_out(self.quarantine.origins());
+        }
         let touched = self.store.apply(changes.upserted, &changes.deleted);
-        let more = touched.more || changes.problems != self.source_problems;
+        let more = back || touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
         let endpoints = if more {
             None
@@ -136,6 +148,39 @@ impl Engine {
         self.publish(served, started)
     }
 
+    /// Takes up what an inquiry found. Whether that changes anything: what was found may be no more
+    /// what it was.
+    pub fn found(&mut self, found: Vec<(Origin, LeftOut)>) -> bool {
+        self.quarantine.take(found)
+    }
+
+    /// Leaves out what was found, and publishes what comes of it.
+    pub fn leave_out(&mut self) -> Arc<Served> {
+        let started = Instant::now();
+        self.store.leave_out(self.quarantine.origins());
+        let served = self.translated();
+        self.publish(served, started)
+    }
+
+    /// All that it takes to find out what to blame for what Envoy refuses of the present snapshot.
+    /// `None` if it refuses nothing of that.
+    pub fn inquiry<'r>(&self, refused: impl Iterator<Item = &'r Refusal>) -> Option<Inquiry> {
+        let served = Arc::clone(&self.served.borrow());
+        let present = |refusal: &&Refusal| {
+            let wanted = served.snapshot.of(refusal.resource_type);
+            let wanted = wanted.get(&refusal.name).map(|resource| &resource.version);
+            wanted == Some(&refusal.version)
+        };
+        let refusals: Vec<_> = refused.filter(present).cloned().collect();
+        (!refusals.is_empty()).then(|| Inquiry {
+            store: self.store.clone(),
+            settings: self.settings.clone(),
+            quarantine: self.quarantine.clone(),
+            served,
+            refusals,
+        })
+    }
+
     fn translated(&mut self) -> Served {
         let read = |path: &str| self.files.read(path);
         let translation = nuncio_translate::translate(&mut self.store, &self.settings, read);
@@ -145,6 +190,7 @@ impl Engine {
 
         let mut report = translation.report;
         report.extend(self.source_problems.iter().cloned());
+        report.extend(self.quarantine.report());
         report.sort();
 
         let keys = report

@@ -40,28 +40,47 @@ impl<T> Object<T> {
     }
 }
 
-/// The objects of one kind, by namespace and name.
-#[derive(Clone, Debug)]
-pub struct Table<T>(BTreeMap<String, BTreeMap<String, Arc<Object<T>>>>);
+type ByName<T> = BTreeMap<String, BTreeMap<String, Arc<Object<T>>>>;
+
+/// The objects of one kind, by namespace and name. Those that are left out are in no answer but
+/// that of [`Table::left_out`].
+#[derive(Debug)]
+pub struct Table<T> {
+    counting: ByName<T>,
+    left_out: ByName<T>,
+}
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self {
+            counting: BTreeMap::new(),
+            left_out: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Clone for Table<T> {
+    fn clone(&self) -> Self {
+        Self {
+            counting: self.counting.clone(),
+            left_out: self.left_out.clone(),
+        }
     }
 }
 
 impl<T> Table<T> {
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
-        self.0.get(namespace)?.get(name)
+        self.counting.get(namespace)?.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.0.values().flat_map(BTreeMap::values)
+        self.counting.values().flat_map(BTreeMap::values)
     }
 
     /// The objects of one namespace.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.0.get(namespace).into_iter().flat_map(BTreeMap::values)
+        let objects = self.counting.get(namespace);
+        objects.into_iter().flat_map(BTreeMap::values)
     }
 
     /// In the order in which Emissary takes them up.
@@ -72,26 +91,56 @@ impl<T> Table<T> {
     }
 
     pub fn len(&self) -> usize {
-        self.0.values().map(BTreeMap::len).sum()
+        self.counting.values().map(BTreeMap::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.counting.is_empty()
+    }
+
+    /// Those that are there and do not count.
+    pub fn left_out(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
+        self.left_out.values().flat_map(BTreeMap::values)
+    }
+
+    /// One that is there, whether it counts or not.
+    pub(super) fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
+        let left_out = || self.left_out.get(namespace)?.get(name);
+        self.get(namespace, name).or_else(left_out)
     }
 
     pub(super) fn insert(&mut self, object: Object<T>) {
-        self.0
-            .entry(object.meta.namespace.clone())
-            .or_default()
-            .insert(object.meta.name.clone(), Arc::new(object));
+        put(&mut self.counting, Arc::new(object));
     }
 
     pub(super) fn remove(&mut self, namespace: &str, name: &str) {
-        if let Some(names) = self.0.get_mut(namespace) {
-            names.remove(name);
-            if names.is_empty() {
-                self.0.remove(namespace);
-            }
+        take(&mut self.counting, namespace, name);
+        take(&mut self.left_out, namespace, name);
+    }
+
+    pub(super) fn leave_out(&mut self, namespace: &str, name: &str) {
+        if let Some(object) = take(&mut self.counting, namespace, name) {
+            put(&mut self.left_out, object);
         }
     }
+
+    pub(super) fn take_back(&mut self, namespace: &str, name: &str) {
+        if let Some(object) = take(&mut self.left_out, namespace, name) {
+            put(&mut self.counting, object);
+        }
+    }
+}
+
+fn put<T>(objects: &mut ByName<T>, object: Arc<Object<T>>) {
+    let names = objects.entry(object.meta.namespace.clone()).or_default();
+    names.insert(object.meta.name.clone(), object);
+}
+
+fn take<T>(objects: &mut ByName<T>, namespace: &str, name: &str) -> Option<Arc<Object<T>>> {
+    let names = objects.get_mut(namespace)?;
+    let object = names.remove(name);
+    if names.is_empty() {
+        objects.remove(namespace);
+    }
+    object
 }
