@@ -15,7 +15,9 @@ use nuncio_echo::{Echo, Running};
 use support::{Gateway, free_port};
 
 /// As regular expressions go it is valid; its program has more than 20,000 instructions.
-const TOO_LARGE: &str = r"/large/\\pL{500}";
+fn too_large() -> String {
+    format!("/large/{}", ".{1000}".repeat(21))
+}
 
 fn listener(name: &str, port: u16, protocol: &str) -> String {
     format!(
@@ -146,7 +148,7 @@ impl Scene {
 
     async fn nothing_failed(self) {
         let report = self.load.unwrap().stop().await;
-        assert!(report.sent > 50, "only {} requests were sent", report.sent);
+        assert!(report.sent > 20, "only {} requests were sent", report.sent);
         assert!(
             report.failed.is_empty() && report.not_ok() == 0,
             "{:?} {:?}",
@@ -172,8 +174,8 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_regular_expression_too_large_for_envoy() {
     let scene = Scene::start(&[]).await;
-    let regex = |prefix| mapping("large", prefix, &scene.upstream, ", prefix_regex: true");
-    let (bad, good) = (regex(TOO_LARGE), regex("/large/[a-z]+"));
+    let regex = |prefix: &str| mapping("large", prefix, &scene.upstream, ", prefix_regex: true");
+    let (bad, good) = (regex(&too_large()), regex("/large/[a-z]+"));
     let said = ["Mapping default/large", "LeftOut", "RE2 program size"];
     let scene = scene.isolates("large.yaml", &bad, &good, &said).await;
     scene.until_status("/large/abc", 200).await;
@@ -187,7 +189,7 @@ async fn regular_expressions_too_large_at_the_start() {
     let mut mappings = String::new();
     for n in 0..40 {
         let (prefix, regex) = match n {
-            7 | 23 => (TOO_LARGE.to_owned(), ", prefix_regex: true"),
+            7 | 23 => (too_large(), ", prefix_regex: true"),
             n => (format!("/{n}/"), ""),
         };
         mappings += &mapping(&format!("m{n}"), &prefix, &upstream, regex);
