@@ -16,7 +16,7 @@ use nuncio_xds::Refusal;
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
-use crate::quarantine::{Inquiry, LeftOut, Quarantine};
+use crate::quarantine::{Found, Inquiry, Quarantine};
 
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +150,7 @@ impl Engine {
 
     /// Takes up what an inquiry found. Whether that changes anything: what was found may be no more
     /// what it was.
-    pub fn found(&mut self, found: Vec<(Origin, LeftOut)>) -> bool {
+    pub fn found(&mut self, found: Found) -> bool {
         self.quarantine.take(found)
     }
 

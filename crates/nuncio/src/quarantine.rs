@@ -50,12 +50,19 @@ pub(crate) struct Quarantine {
     known: BTreeMap<ObjectKey, Known>,
 }
 
+/// What is to blame, as the resources were after a change.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub change: u64,
+    /// With Envoy's words, and what it said them of.
+    pub blamed: Vec<(Origin, Arc<str>)>,
+}
+
 /// Why something is left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+#[derive(Clone, Debug)]
+struct LeftOut {
     /// What is known of its content; `None` for what stands in an annotation.
     content: Option<u64>,
-    /// Envoy's words, with what it said them of.
     words: Arc<str>,
 }
 
@@ -103,13 +110,14 @@ impl Quarantine {
         self.left_out.len() != before
     }
 
-    /// Leaves out what an inquiry found, unless it changed meanwhile.
-    pub(crate) fn take(&mut self, found: Vec<(Origin, LeftOut)>) -> bool {
+    /// Leaves out what is to blame, unless it changed meanwhile. Whether there is any.
+    pub(crate) fn take(&mut self, found: Found) -> bool {
         let before = self.left_out.len();
-        for (at, left_out) in found {
+        for (at, words) in found.blamed {
             let now = self.known.get(&key(&at.resource));
-            if now.map(|known| known.content) == left_out.content {
-                self.left_out.insert(at, left_out);
+            if now.is_none_or(|known| known.change <= found.change) {
+                let content = now.map(|known| known.content);
+                self.left_out.insert(at, LeftOut { content, words });
             }
         }
         self.left_out.len() != before
@@ -133,12 +141,6 @@ impl Quarantine {
             );
             entry
         })
-    }
-
-    fn content(&self, at: &Origin) -> Option<u64> {
-        self.known
-            .get(&key(&at.resource))
-            .map(|known| known.content)
     }
 
     /// Whether a resource is not known to be as it was before a change.

@@ -103,9 +103,13 @@ impl Scene {
     }
 
     async fn status(&self, path: &str) -> Option<u16> {
+        self.status_of("a.example", path).await
+    }
+
+    async fn status_of(&self, host: &str, path: &str) -> Option<u16> {
         let target = Target::cleartext(at(self.http));
         let mut client = Client::connect(&target, Protocol::Http1).await.ok()?;
-        let answer = client.get("a.example", path).await.ok()?;
+        let answer = client.get(host, path).await.ok()?;
         Some(answer.status.as_u16())
     }
 
@@ -227,23 +231,40 @@ async fn a_log_in_a_folder_that_is_not_there() {
     scene.nothing_failed().await;
 }
 
-/// nuncio does not look for the extension, and Envoy has no proof to show with it.
+/// nuncio does not look for the extension, and Envoy has no proof to show with it. While the Host is
+/// not in effect, the one for every name does not answer in its place: it asks for less.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_envoy_alone_refuses() {
     let first = certs::self_signed(&["b.example"]);
     let good = certs::self_signed(&["b.example"]);
     let b = host("b", "b.example", "tlsSecret: {name: b}, ");
     let files = [("b.yaml", b), ("secret.yaml", secret("b", &first))];
-    let scene = Scene::start(&files).await;
+    let mut scene = Scene::start(&files).await;
     let shown = async || scene.shows("b.example", &first).await;
     scene.gateway.until(shown).await;
+    assert_eq!(scene.status_of("b.example", "/steady/").await, Some(200));
+
     let bad = secret("b", &certs::must_staple(&["b.example"]));
-    let said = ["Secret default/b", "LeftOut", "OCSP"];
-    let scene = scene
-        .isolates("secret.yaml", &bad, &secret("b", &good), &said)
+    scene.gateway.write("secret.yaml", &bad);
+    scene
+        .until_error(&["Secret default/b", "LeftOut", "OCSP"])
         .await;
+    let closed = async || scene.status_of("b.example", "/steady/").await == Some(404);
+    scene.gateway.until(closed).await;
+    assert_eq!(
+        scene.status_of("other.example", "/steady/").await,
+        Some(200)
+    );
+    // Its renewal is tried with the next change of a Secret, and is no better.
+    scene.changes_go_on().await;
+    scene
+        .until_error(&["Secret default/b", "LeftOut", "OCSP"])
+        .await;
+
+    scene.gateway.write("secret.yaml", &secret("b", &good));
     let shown = async || scene.shows("b.example", &good).await;
     scene.gateway.until(shown).await;
+    assert_eq!(scene.gateway.errors().await, "[]");
     scene.nothing_failed().await;
 }
 

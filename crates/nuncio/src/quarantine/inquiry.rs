@@ -17,7 +17,7 @@ use nuncio_xds::Refusal;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::{HARMLESS_KEYS, LeftOut, Quarantine, Rank, can_be_left_out, rank, whole};
+use super::{Found, HARMLESS_KEYS, Quarantine, Rank, can_be_left_out, rank, whole};
 use crate::engine::Served;
 
 /// What one answer of Envoy takes at most.
@@ -99,7 +99,7 @@ impl Drop for Removed<'_> {
 impl Inquiry {
     /// What to leave out. Less than everything where Envoy cannot be asked, or where its refusal is
     /// about something that must stay.
-    pub async fn run(mut self, envoy: &Validator) -> Vec<(Origin, LeftOut)> {
+    pub async fn run(mut self, envoy: &Validator) -> Found {
         let mut found = Vec::new();
         for refusal in std::mem::take(&mut self.refusals) {
             let before = found.len();
@@ -112,7 +112,10 @@ impl Inquiry {
                 }
             }
         }
-        found
+        Found {
+            change: self.served.change,
+            blamed: found,
+        }
     }
 
     /// Whether those that were added are all that are to blame.
@@ -120,7 +123,7 @@ impl Inquiry {
         &mut self,
         refusal: &Refusal,
         envoy: &Validator,
-        found: &mut Vec<(Origin, LeftOut)>,
+        found: &mut Vec<(Origin, Arc<str>)>,
     ) -> anyhow::Result<bool> {
         let resource_type = refusal.resource_type;
         let words: Arc<str> = format!(
@@ -129,10 +132,6 @@ impl Inquiry {
             refusal.detail.trim()
         )
         .into();
-        let left_out = |quarantine: &Quarantine, at: &Origin| LeftOut {
-            content: quarantine.content(at),
-            words: Arc::clone(&words),
-        };
         // A certificate and a filter are of one resource each.
         if matches!(
             resource_type,
@@ -140,10 +139,7 @@ impl Inquiry {
         ) {
             let origin = self.served.origin(resource_type, &refusal.name).map(whole);
             let blamed = origin.filter(can_be_left_out);
-            found.extend(blamed.map(|at| {
-                let why = left_out(&self.quarantine, &at);
-                (at, why)
-            }));
+            found.extend(blamed.map(|at| (at, words)));
             return Ok(true);
         }
         let all = self.suspects();
@@ -159,7 +155,7 @@ impl Inquiry {
                 .get(&refusal.name)
                 .map(|r| &r.version);
             if version != Some(&refusal.version) && !self.refused(&without, refusal, envoy).await? {
-                found.push((only.clone(), left_out(&self.quarantine, only)));
+                found.push((only.clone(), words));
                 return Ok(true);
             }
         }
@@ -180,7 +176,7 @@ impl Inquiry {
             };
             suspects.retain(|at| *at != culprit);
             out.insert(culprit.clone());
-            found.push((culprit.clone(), left_out(&self.quarantine, &culprit)));
+            found.push((culprit, Arc::clone(&words)));
             let now = self.without(&out, &[]);
             if !self.refused(&now, refusal, envoy).await? {
                 return Ok(true);

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nuncio_envoy_api::resource::ResourceType;
-use nuncio_model::Origin;
 use nuncio_xds::{Refusal, Status};
 use tokio::task::JoinHandle;
 
-use super::{LeftOut, Validator};
+use super::{Found, Validator};
 use crate::engine::Engine;
 
 /// Names a refused version.
@@ -16,7 +15,7 @@ type Version = (ResourceType, Arc<str>, Arc<str>);
 
 pub struct Isolation {
     envoy: Validator,
-    running: Option<JoinHandle<Vec<(Origin, LeftOut)>>>,
+    running: Option<JoinHandle<Found>>,
     /// What was asked about once is not asked about again.
     asked: BTreeSet<Version>,
 }
@@ -51,7 +50,7 @@ impl Isolation {
     }
 
     /// What an inquiry found, once it has. Dropping the future loses nothing.
-    pub async fn found(&mut self) -> Vec<(Origin, LeftOut)> {
+    pub async fn found(&mut self) -> Found {
         let Some(running) = &mut self.running else {
             return std::future::pending().await;
         };
@@ -59,7 +58,7 @@ impl Isolation {
         self.running = None;
         found.unwrap_or_else(|error| {
             tracing::error!("looking for what Envoy refuses failed: {error}");
-            Vec::new()
+            Found::default()
         })
     }
 }
