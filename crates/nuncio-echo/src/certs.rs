@@ -1,9 +1,9 @@
 //! Certificates for tests.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SanType,
-    SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CustomExtension, DnType,
+    IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams,
+    SanType, SerialNumber, date_time_ymd,
 };
 
 /// A certificate and its key.
@@ -23,6 +23,31 @@ pub fn self_signed(names: &[&str]) -> Pair {
         cert_pem: made.cert.pem(),
         cert_der: made.cert.der().to_vec(),
         key_pem: made.signing_key.serialize_pem(),
+    }
+}
+
+/// Makes such a certificate that is not to be shown without a proof that it is not revoked
+/// (RFC 7633).
+pub fn must_staple(names: &[&str]) -> Pair {
+    const TLS_FEATURE: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 1, 24];
+    const STATUS_REQUEST: [u8; 5] = [0x30, 3, 2, 1, 5];
+    let key = KeyPair::generate().expect("invariant: ring makes keys");
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params =
+        CertificateParams::new(names).expect("invariant: the names are those of a certificate");
+    params
+        .custom_extensions
+        .push(CustomExtension::from_oid_content(
+            &TLS_FEATURE,
+            STATUS_REQUEST.to_vec(),
+        ));
+    let certificate = params
+        .self_signed(&key)
+        .expect("invariant: the parameters are those of a certificate");
+    Pair {
+        cert_pem: certificate.pem(),
+        cert_der: certificate.der().to_vec(),
+        key_pem: key.serialize_pem(),
     }
 }
 

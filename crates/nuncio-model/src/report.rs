@@ -125,6 +125,8 @@ pub enum Reason {
     Surprising,
     /// Envoy refused what came of the resource.
     Refused,
+    /// The resource is left out, because Envoy refused what came of it.
+    LeftOut,
     /// Envoy stopped.
     EnvoyExited,
 }
@@ -148,6 +150,7 @@ impl Reason {
             Self::Shadowed => "No request reaches it: another takes them all",
             Self::Surprising => "It is likely to do something else than it seems to",
             Self::Refused => "Envoy refused what came of the resource",
+            Self::LeftOut => "The resource is left out, because Envoy refused what came of it",
             Self::EnvoyExited => "Envoy stopped",
         }
     }

@@ -73,6 +73,10 @@ impl Translator {
         }
     }
 
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// As [`translate`] does. The result is the same as if nothing had been kept.
     pub fn translate(
         &mut self,

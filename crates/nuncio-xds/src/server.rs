@@ -88,6 +88,10 @@ pub struct Refusal {
     pub version: Arc<str>,
     /// Envoy's words.
     pub detail: String,
+    /// The first snapshot that differs here from what was accepted last.
+    pub since: u64,
+    /// It is tried again, because it may pass by itself: somebody else has the port.
+    pub may_pass: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -333,6 +337,8 @@ impl Shared {
                 name: Arc::clone(name),
                 version: Arc::clone(&refused.version),
                 detail: refused.detail.clone(),
+                since: refused.since(),
+                may_pass: refused.may_pass(),
             })
             .collect();
         refused.sort();

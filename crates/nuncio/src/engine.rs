@@ -13,9 +13,11 @@ use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
 use nuncio_translate::{Element, Settings, Store, Touched, Translator, ingress};
+use nuncio_xds::Refusal;
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
+use crate::quarantine::{Found, Inquiry, Quarantine};
 
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +69,8 @@ pub struct Engine {
     encoder: Encoder,
     source_problems: Vec<Entry>,
     files: NamedFiles,
+    /// What is left out because Envoy refused it.
+    quarantine: Quarantine,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -78,6 +82,7 @@ impl Engine {
             encoder: Encoder::default(),
             source_problems: Vec::new(),
             files: NamedFiles::default(),
+            quarantine: Quarantine::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -89,9 +94,16 @@ impl Engine {
     /// Takes a change set up and publishes what comes of it.
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
         let started = Instant::now();
+        let change = self.served.borrow().change + 1;
+        let back = self
+            .quarantine
+            .changed(&changes.upserted, &changes.deleted, change);
+        if back {
+            self.store.leave_out(self.quarantine.origins());
+        }
         let touched = self.store.apply(changes.upserted, &changes.deleted);
         let reading = started.elapsed();
-        let more = touched.more || changes.problems != self.source_problems;
+        let more = back || touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
         let endpoints = if more {
             None
@@ -149,6 +161,40 @@ impl Engine {
         self.publish(served, started)
     }
 
+    /// Takes up what an inquiry found. Whether that changes anything: what was found may be no more
+    /// what it was.
+    pub fn found(&mut self, found: Found) -> bool {
+        self.quarantine.take(found)
+    }
+
+    /// Leaves out what was found, and publishes what comes of it.
+    pub fn leave_out(&mut self) -> Arc<Served> {
+        let started = Instant::now();
+        self.store.leave_out(self.quarantine.origins());
+        let served = self.translated();
+        self.publish(served, started)
+    }
+
+    /// All that it takes to find out what to blame for what Envoy refuses of the present snapshot.
+    /// `None` if it refuses nothing of that.
+    pub fn inquiry<'r>(&self, refused: impl Iterator<Item = &'r Refusal>) -> Option<Inquiry> {
+        let served = Arc::clone(&self.served.borrow());
+        let present = |refusal: &&Refusal| {
+            let wanted = served.snapshot.of(refusal.resource_type);
+            let wanted = wanted.get(&refusal.name).map(|resource| &resource.version);
+            wanted == Some(&refusal.version)
+        };
+        let refusals: Vec<_> = refused.filter(present).cloned().collect();
+        (!refusals.is_empty()).then(|| Inquiry {
+            store: self.store.copy(),
+            files: self.store.files().clone(),
+            settings: self.translator.settings().clone(),
+            quarantine: self.quarantine.clone(),
+            served,
+            refusals,
+        })
+    }
+
     fn translated(&mut self) -> Served {
         let started = Instant::now();
         let read = |path: &str| self.files.read(path);
@@ -160,6 +206,7 @@ impl Engine {
 
         let mut report = translation.report;
         report.extend(self.source_problems.iter().cloned());
+        report.extend(self.quarantine.report());
         report.sort();
 
         let keys = report

@@ -16,6 +16,7 @@ mod log;
 mod memory;
 pub mod overview;
 mod pod;
+pub mod quarantine;
 pub mod reference;
 pub mod render;
 mod resources;

@@ -28,6 +28,7 @@ use crate::gauges::Gauges;
 use crate::identity::Identity;
 use crate::overview::{self, ReportLog};
 use crate::pod;
+use crate::quarantine::{Isolation, Validator};
 use crate::supervisor::{self, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -138,6 +139,11 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         max_downstream_connections: MAX_DOWNSTREAM_CONNECTIONS,
         stats_sink,
     });
+    let mut isolation = Isolation::new(Validator {
+        envoy: envoy.clone(),
+        bootstrap: Arc::new(bootstrap.clone()),
+        file: state_dir.inquiry(),
+    });
     let start = Supervisor::start(supervisor::Config {
         envoy,
         state_dir,
@@ -177,6 +183,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
     tokio::spawn(observe_acknowledged(ads.status(), Arc::clone(&gauges)));
 
+    let mut xds = ads.status();
+    xds.mark_changed();
     let mut files = tokio::time::interval(FILES_LOOKED_AT);
     let result = loop {
         tokio::select! {
@@ -185,6 +193,17 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                 tokio::task::block_in_place(|| {
                     take_up(&ads, &gauges, || engine.apply(changes));
                 });
+            }
+            Ok(()) = xds.changed() => {
+                isolation.look(&engine, &xds.borrow_and_update());
+            }
+            found = isolation.found() => {
+                if engine.found(found) {
+                    tokio::task::block_in_place(|| {
+                        take_up(&ads, &gauges, || engine.leave_out());
+                    });
+                }
+                isolation.look(&engine, &xds.borrow());
             }
             _ = files.tick() => {
                 if engine.files_changed() {

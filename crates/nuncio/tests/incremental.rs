@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio::engine::{Engine, Recomputed, Served};
+use nuncio::quarantine::Found;
 use nuncio_api::{ObjectKey, RawObject};
+use nuncio_model::{Origin, Reason, ResourceId};
 use nuncio_sources::{ChangeSet, manifest};
 use nuncio_translate::{Scope, Settings, Store};
 use proptest::prelude::*;
@@ -262,4 +264,61 @@ fn what_is_left_uncomputed_is_as_it_was() {
     }
     // Endpoints alone were computed anew often enough to have been tried.
     assert!(fast > steps / 40, "only {fast} of {steps}");
+}
+
+/// What is left out is input: the order in which it came about does not count, and nothing else
+/// differs from its not being there.
+#[test]
+fn what_is_left_out_stays_so_until_it_changes() {
+    let listener = "apiVersion: getambassador.io/v3alpha1\nkind: Listener\n\
+        metadata: {name: l, namespace: default}\nspec: {port: 8080, protocol: HTTP, \
+        securityModel: XFP, hostBinding: {namespace: {from: ALL}}}\n---\n";
+    let mapping = |name: &str, service: &str| {
+        format!(
+            "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\nmetadata: {{name: {name}, \
+             namespace: default}}\nspec: {{hostname: \"*\", prefix: /{name}/, service: {service}}}\n---\n"
+        )
+    };
+    let change = |text: &str| ChangeSet {
+        upserted: objects(text),
+        ..ChangeSet::default()
+    };
+    let id = ResourceId::new("getambassador.io", "Mapping", "default", "b");
+    let blame = |engine: &mut Engine, change| {
+        let at = Origin::new(Arc::new(id.clone()));
+        let blamed = vec![(at, Arc::from("it is too large"))];
+        engine.found(Found { change, blamed })
+    };
+    let left_out = |served: &Served| {
+        let mut entries = served.report.entries().iter();
+        entries.any(|entry| entry.reason == Reason::LeftOut && *entry.resource == id)
+    };
+    let (a, b, c) = (mapping("a", "a"), mapping("b", "b"), mapping("c", "c"));
+
+    let mut incremental = engine();
+    incremental.apply(change(&[listener, &a, &b].concat()));
+    assert!(blame(&mut incremental, 1));
+    assert!(left_out(&incremental.leave_out()));
+    // It is read again and is the same; something else changes.
+    let served = incremental.apply(change(&[b.as_str(), &c].concat()));
+    assert!(left_out(&served));
+
+    let mut cold = engine();
+    cold.apply(change(&[listener, &a, &b, &c].concat()));
+    assert!(blame(&mut cold, 1));
+    let cold = cold.leave_out();
+    assert_eq!(served.gateway, cold.gateway);
+    assert_eq!(served.snapshot, cold.snapshot);
+    assert_eq!(served.report, cold.report);
+
+    let without = engine().apply(change(&[listener, &a, &c].concat()));
+    assert_eq!(served.gateway, without.gateway);
+    assert_eq!(served.snapshot, without.snapshot);
+
+    // What was found of an older state of it counts no more.
+    let changed = incremental.apply(change(&mapping("b", "other")));
+    assert!(!left_out(&changed));
+    assert!(!blame(&mut incremental, changed.change - 1));
+    let now = engine().apply(change(&[listener, &a, &mapping("b", "other"), &c].concat()));
+    assert_eq!(changed.snapshot, now.snapshot);
 }

@@ -170,6 +170,9 @@ fn can_serve(
 }
 
 fn groups_of(context: &Context<'_>, groups: &[Arc<Group>], host: &Host) -> Vec<usize> {
+    if host.closed {
+        return Vec::new();
+    }
     let strict = context.settings.strict_label_selectors;
     groups
         .iter()

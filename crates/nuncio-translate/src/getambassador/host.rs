@@ -34,6 +34,9 @@ pub(super) struct Host {
     pub(super) insecure: InsecureAction,
     /// Nobody wrote it as a Host.
     pub(super) made: bool,
+    /// It is left out, and nothing but 404 is answered for its name: the Mappings of the name would
+    /// be served by another Host, which may ask for no certificate.
+    pub(super) closed: bool,
 }
 
 impl Host {
@@ -96,13 +99,33 @@ pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
                     mistake.what.message =
                         format!("{what} is not in effect: {}", mistake.what.message);
                     mistake.report(&mut context.report, object);
-                    None
+                    // Because of its certificate, as far as is known here.
+                    let left_out = store.secrets.left_out().next().is_some();
+                    left_out.then(|| closed(object)).flatten()
                 }
             }
         })
         .collect();
+    hosts.extend(store.hosts.left_out().filter_map(|host| closed(host)));
     hosts.sort_by(|a, b| a.hostname.cmp(&b.hostname));
     hosts
+}
+
+/// A Host that is left out.
+fn closed(object: &Object<HostSpec>) -> Option<Host> {
+    let hostname = object.spec.hostname.as_deref().filter(|h| !h.is_empty());
+    Some(Host {
+        name: object.name().to_owned(),
+        namespace: object.namespace().to_owned(),
+        labels: object.meta.labels.clone(),
+        origin: object.origin(),
+        hostname: Domain::new(hostname.unwrap_or("*")).ok()?,
+        selector: None,
+        tls: None,
+        insecure: InsecureAction::Reject,
+        made: false,
+        closed: true,
+    })
 }
 
 fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mistake> {
@@ -143,6 +166,7 @@ fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mi
             .and_then(|insecure| insecure.action)
             .unwrap_or(InsecureAction::Redirect),
         made: object.part.is_some(),
+        closed: false,
     })
 }
 
@@ -422,5 +446,6 @@ fn default_host(context: &mut Context<'_>) -> Host {
         },
         tls,
         made: false,
+        closed: false,
     }
 }

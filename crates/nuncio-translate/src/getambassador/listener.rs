@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use nuncio_api::getambassador::{self, InsecureAction, Listener as ListenerSpec, SecurityModel};
 use nuncio_model::listener::{FilterChain, HttpConnectionManager, Listener, Proxy, Transport};
-use nuncio_model::route::{HeaderAddition, HeaderEdits, RouteTable, VirtualHost};
-use nuncio_model::value::{Domain, FormatString, HeaderName};
+use nuncio_model::route::{
+    Action, HeaderAddition, HeaderEdits, PathMatch, Route, RouteMatch, RouteTable, VirtualHost,
+};
+use nuncio_model::value::{Domain, FormatString, HeaderName, PathLiteral};
 use nuncio_model::{Origin, Reason, ResourceId};
 
 use super::Context;
@@ -392,10 +394,10 @@ impl Build<'_> {
     /// Hosts with the same routes and the same say on cleartext are one virtual host.
     fn virtual_hosts(&self) -> Vec<VirtualHost> {
         let mut classes: Vec<VirtualHost> = Vec::new();
-        let mut index: HashMap<(&[usize], u8), usize> = HashMap::new();
+        let mut index: HashMap<(&[usize], u8, bool), usize> = HashMap::new();
         let response_headers = self.response_headers();
         for Bound { host, groups } in &self.bound {
-            let class = (groups.as_slice(), host.insecure as u8);
+            let class = (groups.as_slice(), host.insecure as u8, host.closed);
             if let Some(at) = index.get(&class) {
                 classes[*at].domains.push(host.hostname.clone());
                 classes[*at].origins.push(host.origin.clone());
@@ -410,6 +412,7 @@ impl Build<'_> {
                 .iter()
                 .flat_map(|group| self.groups[*group].variants(variant))
                 .cloned()
+                .chain(host.closed.then(|| not_found(host)))
                 .collect();
             classes.push(VirtualHost {
                 // Envoy's statistics take what is before the first dot for the name of a virtual
@@ -436,4 +439,27 @@ impl Build<'_> {
         }
         edits
     }
+}
+
+/// The only route of a Host that is left out.
+fn not_found(host: &Host) -> Arc<Route> {
+    Arc::new(Route {
+        origin: host.origin.clone(),
+        matches: RouteMatch {
+            path: PathMatch::Prefix(
+                PathLiteral::new("/").expect("invariant: the prefix is one line"),
+            ),
+            case_sensitive: true,
+            headers: Vec::new(),
+            query_parameters: Vec::new(),
+            fraction: None,
+        },
+        action: Action::DirectResponse {
+            status: 404,
+            body: "".into(),
+        },
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        cors: None,
+    })
 }

@@ -12,7 +12,7 @@ const ANNOTATION: &str = "getambassador.io/config";
 const FIELD: &str = "metadata.annotations[\"getambassador.io/config\"]";
 
 /// What the annotations of all objects define.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Annotations {
     /// Of each name, the definitions by parent.
     definitions: BTreeMap<ObjectKey, BTreeMap<ObjectKey, (RawObject, String)>>,

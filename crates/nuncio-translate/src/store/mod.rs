@@ -9,6 +9,7 @@
 mod annotation;
 mod element;
 mod kinds;
+mod left_out;
 mod read;
 mod schema;
 mod scope;
@@ -29,7 +30,7 @@ use nuncio_api::getambassador::{
 };
 use nuncio_api::ingress::{self, Ingress, IngressClass};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
-use nuncio_model::{Entry, Report, ResourceId};
+use nuncio_model::{Entry, Origin, Report, ResourceId};
 use serde_json::Value;
 
 pub use element::Element;
@@ -90,7 +91,7 @@ macro_rules! on_table {
     (@exclusive $field:expr) => { &mut $field };
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Store {
     scope: Scope,
     pub listeners: Table<Listener>,
@@ -132,6 +133,8 @@ pub struct Store {
     unread: BTreeMap<ObjectKey, SourceRef>,
     annotations: annotation::Annotations,
     tracker: Tracker,
+    /// What has no effect, though nothing is known to be wrong with it.
+    left_out: BTreeSet<Origin>,
 }
 
 impl Store {
@@ -140,9 +143,21 @@ impl Store {
             scope,
             ..Self::default()
         };
-        let tracker = store.tracker.clone();
+        store.track();
+        store
+    }
+
+    /// The same store, of which it is noted apart who reads it and what changes.
+    pub fn copy(&self) -> Self {
+        let mut copy = self.clone();
+        copy.track();
+        copy
+    }
+
+    fn track(&mut self) {
+        let tracker = Tracker::default();
         macro_rules! track {
-            ($($table:ident)*) => { $(store.$table.track(stringify!($table), &tracker);)* };
+            ($($table:ident)*) => { $(self.$table.track(stringify!($table), &tracker);)* };
         }
         track!(
             listeners hosts mappings tcp_mappings tls_contexts modules service_resolvers
@@ -150,7 +165,7 @@ impl Store {
             tracing_services log_services dev_portals services endpoint_slices endpoints ingresses
             ingress_classes secrets config_maps namespaces
         );
-        store
+        self.tracker = tracker;
     }
 
     /// What changed since the last call.
@@ -232,6 +247,11 @@ impl Store {
         !missing.is_empty()
     }
 
+    /// All files that resources name, as they were read.
+    pub fn files(&self) -> &BTreeMap<Arc<str>, Result<Arc<str>, String>> {
+        &self.files
+    }
+
     /// Has all files read again the next time.
     pub fn forget_files(&mut self) {
         self.files.clear();
@@ -249,7 +269,7 @@ impl Store {
         &self,
         object: &Object<Value>,
     ) -> (Option<ModuleConfig>, Vec<Entry>) {
-        read::by_key(object, schema::module())
+        read::by_key(&self.without_left_out(object), schema::module())
     }
 
     /// Has entries name the fields of the version that a resource is written in, where those of
@@ -281,7 +301,8 @@ impl Store {
     /// Whether any Host is written, in effect or not.
     pub fn has_hosts(&self) -> bool {
         let is_host = |key: &ObjectKey| key.group == getambassador::GROUP && key.kind == "Host";
-        !self.hosts.is_empty() || self.unread.keys().any(is_host)
+        let left_out = self.hosts.left_out().next().is_some();
+        !self.hosts.is_empty() || left_out || self.unread.keys().any(is_host)
     }
 
     /// Emissary's key of a resource, where it is in effect.
@@ -290,7 +311,7 @@ impl Store {
             return None;
         }
         on_table!(shared self, (&*id.group, &*id.kind), table => {
-            table.get(&id.namespace, &id.name).map(|object| &*object.rkey)
+            table.find(&id.namespace, &id.name).map(|object| &*object.rkey)
         })
         .flatten()
     }
@@ -332,7 +353,7 @@ impl Store {
 
     fn source_of(&self, key: &ObjectKey) -> Option<&SourceRef> {
         on_table!(shared self, (key.group.as_str(), key.kind.as_str()), table => {
-            table.get(&key.namespace, &key.name).map(|object| &object.source)
+            table.find(&key.namespace, &key.name).map(|object| &object.source)
         })
         .flatten()
     }
@@ -370,6 +391,17 @@ impl Store {
         }
         on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {
             table.remove(namespace, name)
+        });
+    }
+
+    /// Whether an object counts that is there.
+    fn count(&mut self, key: &ObjectKey, counts: bool) {
+        let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+        on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {
+            match counts {
+                true => table.take_back(namespace, name),
+                false => table.leave_out(namespace, name),
+            }
         });
     }
 

@@ -42,6 +42,7 @@ impl Store {
         } else if !reader.report.is_empty() {
             self.unread.insert(key.clone(), source);
         }
+        self.keep_left_out(&key);
         self.note(&key, reader.report.entries().to_vec());
     }
 

@@ -42,11 +42,15 @@ impl<T> Object<T> {
     }
 }
 
-/// The objects of one kind, by namespace and name. Cheap to have twice.
-#[derive(Clone, Debug)]
+type ByName<T> = OrdMap<String, OrdMap<String, Arc<Object<T>>>>;
+
+/// The objects of one kind, by namespace and name. Those that are left out are in no answer but
+/// that of [`Table::left_out`].
+#[derive(Debug)]
 pub struct Table<T> {
     name: &'static str,
-    objects: OrdMap<String, OrdMap<String, Arc<Object<T>>>>,
+    counting: ByName<T>,
+    left_out: ByName<T>,
     tracker: Tracker,
 }
 
@@ -54,8 +58,20 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             name: "",
-            objects: OrdMap::new(),
+            counting: OrdMap::new(),
+            left_out: OrdMap::new(),
             tracker: Tracker::default(),
+        }
+    }
+}
+
+impl<T> Clone for Table<T> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name,
+            counting: self.counting.clone(),
+            left_out: self.left_out.clone(),
+            tracker: self.tracker.clone(),
         }
     }
 }
@@ -68,18 +84,18 @@ impl<T> Table<T> {
 
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
         self.tracker.read(|| self.object(namespace, name));
-        self.objects.get(namespace)?.get(name)
+        self.counting.get(namespace)?.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
         self.tracker.read(|| Read::Table(self.name));
-        self.objects.values().flat_map(OrdMap::values)
+        self.counting.values().flat_map(OrdMap::values)
     }
 
     /// The objects of one namespace.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
         self.tracker.read(|| Read::Table(self.name));
-        let objects = self.objects.get(namespace);
+        let objects = self.counting.get(namespace);
         objects.into_iter().flat_map(OrdMap::values)
     }
 
@@ -92,30 +108,51 @@ impl<T> Table<T> {
 
     pub fn len(&self) -> usize {
         self.tracker.read(|| Read::Table(self.name));
-        self.objects.values().map(OrdMap::len).sum()
+        self.counting.values().map(OrdMap::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
         self.tracker.read(|| Read::Table(self.name));
-        self.objects.is_empty()
+        self.counting.is_empty()
+    }
+
+    /// Those that are there and do not count.
+    pub fn left_out(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
+        self.tracker.read(|| Read::Table(self.name));
+        self.left_out.values().flat_map(OrdMap::values)
+    }
+
+    /// One that is there, whether it counts or not.
+    pub(super) fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
+        let left_out = || self.left_out.get(namespace)?.get(name);
+        self.get(namespace, name).or_else(left_out)
     }
 
     pub(super) fn insert(&mut self, object: Object<T>) {
         let (namespace, name) = (&object.meta.namespace, &object.meta.name);
         self.tracker.change(self.object(namespace, name));
-        let (namespace, name) = (namespace.clone(), name.clone());
-        let objects = self.objects.entry(namespace).or_default();
-        objects.insert(name, Arc::new(object));
+        put(&mut self.counting, Arc::new(object));
     }
 
     pub(super) fn remove(&mut self, namespace: &str, name: &str) {
-        if let Some(objects) = self.objects.get_mut(namespace)
-            && objects.remove(name).is_some()
-        {
-            if objects.is_empty() {
-                self.objects.remove(namespace);
-            }
+        let counting = take(&mut self.counting, namespace, name);
+        let left_out = take(&mut self.left_out, namespace, name);
+        if counting.or(left_out).is_some() {
             self.tracker.change(self.object(namespace, name));
+        }
+    }
+
+    pub(super) fn leave_out(&mut self, namespace: &str, name: &str) {
+        if let Some(object) = take(&mut self.counting, namespace, name) {
+            self.tracker.change(self.object(namespace, name));
+            put(&mut self.left_out, object);
+        }
+    }
+
+    pub(super) fn take_back(&mut self, namespace: &str, name: &str) {
+        if let Some(object) = take(&mut self.left_out, namespace, name) {
+            self.tracker.change(self.object(namespace, name));
+            put(&mut self.counting, object);
         }
     }
 
@@ -126,4 +163,18 @@ impl<T> Table<T> {
             name: name.to_owned(),
         }
     }
+}
+
+fn put<T>(objects: &mut ByName<T>, object: Arc<Object<T>>) {
+    let names = objects.entry(object.meta.namespace.clone()).or_default();
+    names.insert(object.meta.name.clone(), object);
+}
+
+fn take<T>(objects: &mut ByName<T>, namespace: &str, name: &str) -> Option<Arc<Object<T>>> {
+    let names = objects.get_mut(namespace)?;
+    let object = names.remove(name);
+    if names.is_empty() {
+        objects.remove(namespace);
+    }
+    object
 }

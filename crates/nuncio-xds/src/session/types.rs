@@ -82,6 +82,18 @@ pub struct Refused {
     pub(super) again: bool,
 }
 
+impl Refused {
+    /// The snapshot since which Envoy has refused.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// Whether it is tried again, and may then be accepted without a change.
+    pub fn may_pass(&self) -> bool {
+        self.retry_at.is_some() || self.again
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct TypeState {
     /// Envoy asked for this type on this stream.

@@ -112,6 +112,11 @@ impl StateDir {
         self.path.join("bootstrap.json")
     }
 
+    /// What Envoy is asked about without being given it.
+    pub fn inquiry(&self) -> PathBuf {
+        self.path.join("inquiry.json")
+    }
+
     pub(super) fn record(&self) -> PathBuf {
         self.path.join("envoy.json")
     }
@@ -164,6 +169,7 @@ impl StateDir {
     pub(super) fn remove_all(&self) {
         self.remove_leftovers();
         remove(&self.bootstrap());
+        remove(&self.inquiry());
         remove(&self.xds_socket());
     }
 }
