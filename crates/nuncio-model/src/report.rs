@@ -127,6 +127,8 @@ pub enum Reason {
     Refused,
     /// Envoy stopped.
     EnvoyExited,
+    /// What is in effect cannot be kept for the next start.
+    NotKept,
 }
 
 impl Reason {
@@ -149,6 +151,7 @@ impl Reason {
             Self::Surprising => "It is likely to do something else than it seems to",
             Self::Refused => "Envoy refused what came of the resource",
             Self::EnvoyExited => "Envoy stopped",
+            Self::NotKept => "What is in effect cannot be kept for the next start",
         }
     }
 }

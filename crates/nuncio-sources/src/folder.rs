@@ -339,8 +339,7 @@ impl Folder {
 
     fn standing_problems(&mut self, faults: Vec<Entry>) -> Vec<Entry> {
         let mut problems: Vec<_> = self.note.iter().cloned().collect();
-        let lacking =
-            !faults.is_empty() || self.files.values().any(|file| file.fault.is_some());
+        let lacking = !faults.is_empty() || self.files.values().any(|file| file.fault.is_some());
         if lacking {
             problems.extend(self.not_kept.iter().cloned());
         } else {

@@ -180,10 +180,7 @@ fn list(body: &mut Value) -> Option<(String, Vec<Value>)> {
 }
 
 /// An object, with what is wrong with it and costs it nothing.
-pub(crate) fn object(
-    source: SourceRef,
-    body: Value,
-) -> Result<(RawObject, Vec<Entry>), Refusal> {
+pub(crate) fn object(source: SourceRef, body: Value) -> Result<(RawObject, Vec<Entry>), Refusal> {
     let Value::Object(fields) = &body else {
         return Err(Refusal {
             field: "",

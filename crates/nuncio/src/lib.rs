@@ -12,6 +12,7 @@ pub mod explain;
 mod files;
 pub mod gauges;
 pub mod identity;
+mod keeper;
 mod log;
 mod memory;
 pub mod overview;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, bootstrap};
-use nuncio_sources::Watcher;
+use nuncio_model::Reason;
+use nuncio_sources::{ChangeSet, Watcher};
 use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,7 +27,8 @@ use crate::engine::{Engine, Served};
 use crate::environment::{Environment, Statsd, without_effect};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
-use crate::overview::{self, ReportLog};
+use crate::keeper::Keeper;
+use crate::overview::ReportLog;
 use crate::pod;
 use crate::supervisor::{self, Handle, StateDir, Supervisor};
 
@@ -98,14 +100,21 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
     let mut engine = Engine::new(Store::new(scope), settings);
-    let mut watcher = Watcher::new(args.manifests.clone()).context("cannot watch the manifests")?;
+    let mut watcher = Watcher::with_kept(args.manifests.clone(), state_dir.kept())
+        .context("cannot watch the manifests")?;
+    let keeper = Keeper::start(watcher.contents(), state_dir.kept());
     let first = tokio::select! {
         changes = watcher.next() => changes,
         () = ends.next() => return Ok(()),
     };
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::default());
-    let served = take_up(&ads, &gauges, || engine.apply(first));
+    let mut nothing_known = says_nothing(&first);
+    let served = match nothing_known {
+        true => engine.apply(first),
+        false => take_up(&ads, &gauges, || engine.apply(first)),
+    };
+    keeper.changed();
     tracing::info!(
         listeners = served.gateway.listeners.len(),
         routes = served.inventory.groups.len(),
@@ -167,6 +176,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         counters: ads.clone(),
         envoy: envoy.state(),
         envoy_admin: envoy.admin(),
+        not_kept: keeper.problem(),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),
         banner: environment.banner,
@@ -180,10 +190,17 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let result = loop {
         tokio::select! {
             changes = watcher.next() => {
+                // An Envoy that runs keeps what it has until there is something to say.
+                if nothing_known && says_nothing(&changes) {
+                    engine.apply(changes);
+                    continue;
+                }
+                nothing_known = false;
                 // Translation keeps a core busy; the ADS server has the others meanwhile.
                 tokio::task::block_in_place(|| {
                     take_up(&ads, &gauges, || engine.apply(changes));
                 });
+                keeper.changed();
             }
             _ = files.tick() => {
                 if engine.files_changed() {
@@ -201,8 +218,15 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     };
     draining.send_replace(true);
     drain(&envoy, &mut ends).await;
+    keeper.finish().await;
     xds_server.abort();
     result
+}
+
+/// Whether all that could be found out is that nothing can be read.
+fn says_nothing(changes: &ChangeSet) -> bool {
+    let mut problems = changes.problems.iter();
+    changes.upserted.is_empty() && problems.any(|problem| problem.reason == Reason::Unreadable)
 }
 
 fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
@@ -243,14 +267,16 @@ async fn drain(envoy: &Handle, ends: &mut Ends) {
 async fn log_report(mut admin: Admin) {
     let mut log = ReportLog::default();
     loop {
-        let served = Arc::clone(&admin.served.borrow_and_update());
-        let xds = admin.xds.borrow_and_update().clone();
-        let envoy = admin.envoy.borrow_and_update().clone();
-        log.update(&overview::report(&served, &xds, &envoy));
+        admin.served.mark_unchanged();
+        admin.xds.mark_unchanged();
+        admin.envoy.mark_unchanged();
+        admin.not_kept.mark_unchanged();
+        log.update(&admin.report());
         let gone = tokio::select! {
             changed = admin.served.changed() => changed,
             changed = admin.xds.changed() => changed,
             changed = admin.envoy.changed() => changed,
+            changed = admin.not_kept.changed() => changed,
         };
         if gone.is_err() {
             return;

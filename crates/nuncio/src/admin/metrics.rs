@@ -14,7 +14,6 @@ use nuncio_model::Severity;
 
 use super::Admin;
 use crate::gauges::{SeverityLabel, StateLabels, TypeLabel};
-use crate::overview;
 use crate::supervisor;
 
 /// Envoy's part is missing when Envoy does not answer. It is passed on as it comes: of 10,000
@@ -58,11 +57,10 @@ fn read(admin: &Admin) {
         let nacks = gauges.nacks.get_or_create(&label);
         nacks.inc_by(counters.nacks[at].saturating_sub(nacks.get()));
     }
-    let envoy = admin.envoy.borrow().clone();
-    if let supervisor::State::Exited { restarts, .. } = envoy {
+    if let supervisor::State::Exited { restarts, .. } = *admin.envoy.borrow() {
         gauges.envoy_restarts.set(restarts.into());
     }
-    let report = overview::report(&admin.served.borrow(), &status, &envoy);
+    let report = admin.report();
     let mut by_severity = [0usize; 3];
     for entry in report.entries() {
         by_severity[entry.severity as usize] += 1;

@@ -50,6 +50,7 @@ pub use admin_client::{AdminClient, AdminError};
 pub use drain::Drained;
 pub use launch::StartError;
 pub use process::ExitStatus;
+pub(crate) use state_dir::write_whole;
 pub use state_dir::{StateDir, StateDirError};
 
 use drain::Mode;
