@@ -47,6 +47,7 @@ pub struct Gauges {
     pub resources: Family<StateLabels, Gauge>,
     pub report_entries: Family<SeverityLabel, Gauge>,
     pub envoy_restarts: Gauge,
+    pub other_envoys: Gauge,
     /// Emissary's names for the report, which its users' dashboards ask for.
     pub diagnostics_errors: Gauge,
     pub diagnostics_notices: Gauge,
@@ -74,6 +75,7 @@ impl Default for Gauges {
             resources: Family::default(),
             report_entries: Family::default(),
             envoy_restarts: Gauge::default(),
+            other_envoys: Gauge::default(),
             diagnostics_errors: Gauge::default(),
             diagnostics_notices: Gauge::default(),
             log_level: Family::default(),
@@ -117,6 +119,11 @@ impl Default for Gauges {
             "nuncio_envoy_restarts",
             "How often Envoy ended and was started again",
             this.envoy_restarts.clone(),
+        );
+        registry.register(
+            "nuncio_other_envoys",
+            "Envoys elsewhere that are connected",
+            this.other_envoys.clone(),
         );
         registry.register(
             "ambassador_diagnostics_errors",

@@ -3,6 +3,7 @@
 //! A library so that its tests reach its parts.
 
 pub mod admin;
+pub mod bootstrap;
 pub mod check;
 pub mod cli;
 pub mod diff;

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, bootstrap};
+use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, XdsServer, bootstrap};
 use nuncio_model::Reason;
 use nuncio_sources::{ChangeSet, Watcher};
 use nuncio_translate::{Settings, Store};
-use nuncio_xds::{AdsServer, Options};
+use nuncio_xds::{AdsServer, Options, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
 use crate::cli::RunArgs;
@@ -30,7 +31,7 @@ use crate::identity::Identity;
 use crate::keeper::Keeper;
 use crate::overview::ReportLog;
 use crate::pod;
-use crate::supervisor::{self, Handle, StateDir, Supervisor};
+use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
 /// memory allow, so that it is a limit and not a crash.
@@ -80,7 +81,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let scope = environment.scope;
     let pod_labels = pod::labels(args.pod_labels.as_deref())?;
-    let envoy = envoy_program(args.envoy.as_deref())?;
+    let envoy = match args.no_envoy {
+        true => None,
+        false => Some(envoy_program(args.envoy.as_deref())?),
+    };
     let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
     let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
     let settings = Settings {
@@ -123,11 +127,20 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         join(&args.manifests)
     );
 
+    let mut xds_servers = JoinSet::new();
+    if let Some((address, files)) = for_others(&args) {
+        let bound = ads.bind_for_others(address, files).await;
+        let bound = bound
+            .with_context(|| format!("cannot listen on {address} (--xds-listen) for Envoys"))?;
+        xds_servers.spawn(bound.serve(std::future::pending()));
+    }
     let xds_socket = state_dir.xds_socket();
-    let bound = ads
-        .bind(&xds_socket)
-        .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
-    let xds_server = tokio::spawn(bound.serve(std::future::pending()));
+    if envoy.is_some() {
+        let bound = ads
+            .bind(&xds_socket)
+            .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
+        xds_servers.spawn(bound.serve(std::future::pending()));
+    }
     let stats_sink = match environment.statsd {
         Some(statsd) => stats_sink(statsd).await,
         None => None,
@@ -141,31 +154,38 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
             "{}-{}",
             identity.scope.ambassador_id, identity.scope.namespace
         ),
-        xds_socket,
-        admin_socket: state_dir.admin_socket(),
+        xds: XdsServer::Socket(xds_socket),
+        admin_socket: Some(state_dir.admin_socket()),
         max_heap_bytes: crate::memory::limit(),
         max_downstream_connections: MAX_DOWNSTREAM_CONNECTIONS,
         stats_sink,
     });
-    let start = Supervisor::start(supervisor::Config {
-        envoy,
-        state_dir,
-        bootstrap,
-        drain_time: Duration::from_secs(args.drain_time),
-        concurrency: args.concurrency,
-        base_id: environment.base_id,
-        stats_flush_interval,
-        log_level: if environment.debug_envoy {
-            "trace"
-        } else {
-            envoy_log_level(&args.log_level)
-        }
-        .to_owned(),
-        extra_args: Vec::new(),
-    });
-    let envoy = tokio::select! {
-        envoy = start => envoy?,
-        () = ends.next() => return Ok(()),
+    let elsewhere = watch::Sender::new(supervisor::State::Elsewhere);
+    let envoy_admin = AdminClient::new(state_dir.admin_socket());
+    let start = |envoy| {
+        Supervisor::start(supervisor::Config {
+            envoy,
+            state_dir,
+            bootstrap,
+            drain_time: Duration::from_secs(args.drain_time),
+            concurrency: args.concurrency,
+            base_id: environment.base_id,
+            stats_flush_interval,
+            log_level: if environment.debug_envoy {
+                "trace"
+            } else {
+                envoy_log_level(&args.log_level)
+            }
+            .to_owned(),
+            extra_args: Vec::new(),
+        })
+    };
+    let envoy = match envoy {
+        None => None,
+        Some(program) => tokio::select! {
+            envoy = start(program) => Some(envoy?),
+            () = ends.next() => return Ok(()),
+        },
     };
 
     let draining = watch::Sender::new(false);
@@ -174,8 +194,11 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         served: engine.served(),
         xds: ads.status(),
         counters: ads.clone(),
-        envoy: envoy.state(),
-        envoy_admin: envoy.admin(),
+        envoy: match &envoy {
+            Some(envoy) => envoy.state(),
+            None => elsewhere.subscribe(),
+        },
+        envoy_admin,
         not_kept: keeper.problem(),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),
@@ -217,9 +240,11 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         }
     };
     draining.send_replace(true);
-    drain(&envoy, &mut ends).await;
+    if let Some(envoy) = &envoy {
+        drain(envoy, &mut ends).await;
+    }
     keeper.finish().await;
-    xds_server.abort();
+    xds_servers.abort_all();
     result
 }
 
@@ -251,6 +276,16 @@ async fn observe_acknowledged(
             return;
         }
     }
+}
+
+/// Where Envoys elsewhere are served, and with which certificates.
+fn for_others(args: &RunArgs) -> Option<(SocketAddr, TlsFiles)> {
+    let files = TlsFiles {
+        certificate: args.xds_cert.clone()?,
+        key: args.xds_key.clone()?,
+        client_ca: args.xds_client_ca.clone()?,
+    };
+    Some((args.xds_listen?, files))
 }
 
 /// Ends Envoy in order; a second signal ends it at once.

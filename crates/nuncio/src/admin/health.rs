@@ -20,9 +20,14 @@ pub(super) async fn alive() -> Response {
 /// What cannot be read is said, and is no reason not to be ready: what was read of it before is
 /// served.
 pub(super) async fn ready(Extract(admin): Extract<Admin>) -> Response {
-    let running = matches!(*admin.envoy.borrow(), supervisor::State::Running { .. });
     let unread = unread(&admin.served.borrow().report);
-    if running && admin.xds.borrow().first_config_answered && !*admin.draining.borrow() {
+    let ready = match *admin.envoy.borrow() {
+        supervisor::State::Running { .. } => admin.xds.borrow().first_config_answered,
+        // Whoever comes gets something.
+        supervisor::State::Elsewhere => admin.xds.borrow().newest > 0,
+        _ => false,
+    };
+    if ready && !*admin.draining.borrow() {
         text(
             StatusCode::OK,
             format!("Ambassador is ready and waiting\n{unread}"),

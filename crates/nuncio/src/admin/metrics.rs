@@ -60,6 +60,7 @@ fn read(admin: &Admin) {
     if let supervisor::State::Exited { restarts, .. } = *admin.envoy.borrow() {
         gauges.envoy_restarts.set(restarts.into());
     }
+    gauges.other_envoys.set(as_gauge(status.others.streams));
     let report = admin.report();
     let mut by_severity = [0usize; 3];
     for entry in report.entries() {

@@ -81,6 +81,8 @@ pub struct Config {
 /// What Envoy's process is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// There is none: nuncio serves Envoys elsewhere only.
+    Elsewhere,
     /// It is being started again after it ended.
     Starting,
     /// It runs, and its admin interface has answered.

@@ -227,9 +227,21 @@ impl Gateway {
         self.child = spawn(self.folder.path(), self.admin, &self.variables, self.runs);
     }
 
+    /// Its pid, if the state folder says one.
+    pub fn try_envoy_pid(&self) -> Option<i32> {
+        let record = fs::read_to_string(self.path("state/envoy.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+        i32::try_from(record["pid"].as_i64()?).ok()
+    }
+
     /// Ends it in order, and sees that nothing stays behind.
-    pub async fn terminate(mut self) {
+    pub async fn terminate(self) {
         let envoy = self.envoy_pid().await;
+        self.terminate_with(envoy).await;
+    }
+
+    /// The same with the Envoy of this pid.
+    pub async fn terminate_with(mut self, envoy: i32) {
         signal(self.pid(), Signal::TERM);
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("nuncio did not end\n{}", self.log()));
