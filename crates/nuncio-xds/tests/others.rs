@@ -25,7 +25,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A client that subscribes to clusters and says yes to all.
+/// A client that subscribes to clusters and listeners and says yes to all.
 struct Simulated {
     requests: mpsc::Sender<DeltaDiscoveryRequest>,
     responses: Streaming<DeltaDiscoveryResponse>,
@@ -45,6 +45,11 @@ impl Simulated {
             ..DeltaDiscoveryRequest::default()
         };
         requests.send(first).await.unwrap();
+        let listeners = DeltaDiscoveryRequest {
+            type_url: ResourceType::Listener.type_url().to_owned(),
+            ..DeltaDiscoveryRequest::default()
+        };
+        requests.send(listeners).await.unwrap();
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         let responses = client
             .delta_aggregated_resources(ReceiverStream::new(stream))

@@ -130,17 +130,21 @@ impl Soak {
     async fn wrong_ones(&self) {
         let gateway = &self.scene.gateway;
         let before = gateway.errors().await;
+        let mut silent = Vec::new();
         for (first, second) in wrong() {
             for text in [first, second] {
                 gateway.write("wrong.yaml", text);
                 gateway.settled().await;
                 let said = [gateway.errors().await, gateway.notices().await].concat();
-                assert!(said.contains("wrong"), "of {text} nothing is said: {said}");
+                if !said.contains("wrong") {
+                    silent.push(text);
+                }
             }
             gateway.remove("wrong.yaml");
             gateway.settled().await;
             assert_eq!(gateway.errors().await, before, "after {second}");
         }
+        assert!(silent.is_empty(), "nothing is said of {silent:#?}");
     }
 
     /// The disk is full: a device that says so to every write stands where the state is written.
@@ -246,8 +250,8 @@ fn wrong() -> Vec<(&'static str, &'static str)> {
             "apiVersion: getambassador.io/v3alpha1\nkind: TCPMapping\nmetadata: {name: wrong}\nspec: {port: many, service: a}\n",
         ),
         (
-            "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {name: wrong}\nspec: {hosts: [w.example], secret: missing}\n",
-            "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {name: wrong}\nspec: {hosts: [w.example], min_tls_version: v9}\n",
+            "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {name: wrong}\nspec: {hosts: 7, secret: missing}\n",
+            "apiVersion: getambassador.io/v3alpha1\nkind: TLSContext\nmetadata: {name: wrong}\nspec: {hosts: [w.example], secret: 8}\n",
         ),
         (
             "apiVersion: getambassador.io/v3alpha1\nkind: Module\nmetadata: {name: wrong}\nspec: {config: {}}\n",
@@ -333,7 +337,7 @@ async fn soak() {
     let loads = soak.scene.load();
     let envoy = soak.scene.gateway.envoy_pid().await;
     fs::remove_dir_all(soak.scene.gateway.path("state")).unwrap();
-    for _ in 0..5 {
+    while loads.iter().any(|load| load.sent() <= 200) {
         soak.change().await;
     }
     let gateway = &soak.scene.gateway;
