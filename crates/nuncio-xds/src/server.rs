@@ -193,7 +193,7 @@ impl AdsServer {
         let certificates = Certificates::read(files)?;
         Ok(BoundServer {
             server: self.clone(),
-            socket: Socket::Others(TcpListener::bind(address).await?, certificates),
+            socket: Socket::Others(TcpListener::bind(address).await?, Box::new(certificates)),
         })
     }
 }
@@ -215,7 +215,7 @@ pub struct BoundServer {
 
 enum Socket {
     Own(UnixListener),
-    Others(TcpListener, Certificates),
+    Others(TcpListener, Box<Certificates>),
 }
 
 impl BoundServer {
@@ -238,7 +238,7 @@ impl BoundServer {
                 serve(shared, true, UnixListenerStream::new(listener), shutdown).await
             }
             Socket::Others(listener, certificates) => {
-                let connections = tls::accept(listener, certificates);
+                let connections = tls::accept(listener, *certificates);
                 serve(shared, false, ReceiverStream::new(connections), shutdown).await
             }
         }
