@@ -7,9 +7,10 @@ export NUNCIO_ENVOY
 # Other sizes than the bench's own; an empty one leaves the measurement out.
 SIZES_OPTION = --sizes "$(SIZES)"
 SERVED_OPTION = --served "$(SERVED)"
+FLEET_OPTION = --fleet "$(FLEET)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 
-.PHONY: help run test bench bench-instructions lint fmt clean envoy toolchain
+.PHONY: help run test soak bench bench-instructions lint fmt clean envoy toolchain
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +25,14 @@ test: toolchain ## Install what the tests need and run all of them
 	    export PROMETHEUS PROMTOOL && \
 	    $(CARGO) test --workspace --locked
 
+soak: toolchain ## Change and kill things under load for SECONDS (default 600)
+	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --locked -p nuncio --test load soak -- --nocapture
+
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES SERVED ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES SERVED FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{change, cold, routing, served};
+use crate::{change, cold, fleet, routing, served};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
@@ -67,6 +67,7 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         cold::NAME => cold::measure(folder, size)?,
         change::NAME => change::measure(folder, size)?,
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
+        fleet::NAME => runtime()?.block_on(fleet::measure(folder, size))?,
         routing::NAME => {
             let measured = routing::measure(folder, size, envoy()?, args.requests);
             runtime()?.block_on(measured)?

@@ -41,6 +41,9 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings among which a change is followed to Envoy.
     #[arg(long, default_value = "1000,10000")]
     pub(crate) served: Sizes,
+    /// Numbers of Envoys elsewhere.
+    #[arg(long, default_value = "1000")]
+    pub(crate) fleet: Sizes,
     /// Numbers of routes.
     #[arg(long, default_value = "10,1000,10000")]
     pub(crate) routes: Sizes,

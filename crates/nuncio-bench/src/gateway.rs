@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nuncio::engine::{Engine, Served};
 use nuncio::supervisor::{self, Handle, State, StateDir, Supervisor};
-use nuncio_envoy::{BootstrapConfig, bootstrap};
+use nuncio_envoy::{BootstrapConfig, XdsServer, bootstrap};
 use nuncio_sources::{ChangeSet, Watcher};
 use nuncio_translate::{Scope, Settings, Store};
 use nuncio_xds::{AdsServer, Options};
@@ -106,8 +106,8 @@ impl Gateway {
         let bootstrap = bootstrap::bootstrap(&BootstrapConfig {
             node_id: "bench".to_owned(),
             node_cluster: "bench".to_owned(),
-            xds_socket,
-            admin_socket,
+            xds: XdsServer::Socket(xds_socket),
+            admin_socket: Some(admin_socket),
             max_heap_bytes: None,
             max_downstream_connections: 50_000,
             stats_sink: None,

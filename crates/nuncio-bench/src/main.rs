@@ -4,6 +4,7 @@
 //!  run ──▶ child ──▶ cold      files to snapshot, stage by stage
 //!            │  └──▶ change    one change to the next snapshot
 //!            ├─────▶ served    one change to the answer of a real Envoy
+//!            ├─────▶ fleet     one change to the answers of many Envoys elsewhere
 //!            └─────▶ routing   Envoy's time for a request, beside routes written by hand
 //! ```
 //!
@@ -15,6 +16,7 @@ mod child;
 mod cli;
 mod cold;
 mod figure;
+mod fleet;
 mod gateway;
 mod instructions;
 mod manifests;
@@ -74,6 +76,11 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), size, gateway::free_port()?)?;
         figures.extend(measure(args, served::NAME, size, folder.path(), 1)?);
+    }
+    for &size in &args.fleet.0 {
+        let folder = tempfile::tempdir()?;
+        manifests::services(folder.path(), fleet::MAPPINGS, NO_PORT)?;
+        figures.extend(measure(args, fleet::NAME, size, folder.path(), 1)?);
     }
     for &size in &args.routes.0 {
         let folder = tempfile::tempdir()?;

@@ -29,12 +29,22 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
 
 /// The most memory that this process ever had, in bytes.
 pub(crate) fn peak_memory() -> anyhow::Result<u64> {
+    of_status("VmHWM:")
+}
+
+/// The memory that it has now, in bytes.
+pub(crate) fn memory() -> anyhow::Result<u64> {
+    of_status("VmRSS:")
+}
+
+fn of_status(name: &str) -> anyhow::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| {
-        let kibibytes = line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?;
+    let found = status.lines().find_map(|line| {
+        let kibibytes = line.strip_prefix(name)?.trim().strip_suffix("kB")?;
         kibibytes.trim().parse::<u64>().ok()
     });
-    Ok(peak.context("/proc/self/status has no VmHWM")? * 1024)
+    let kibibytes = found.with_context(|| format!("/proc/self/status has no {name}"))?;
+    Ok(kibibytes * 1024)
 }
 
 /// Processor time that Envoy's worker threads have had: what serves requests, without the main

@@ -38,6 +38,8 @@ fn everything_is_measured() {
         "20,40",
         "--served",
         "20",
+        "--fleet",
+        "3",
         "--routes",
         "10,50",
         "--requests",
@@ -69,6 +71,8 @@ fn everything_is_measured() {
         ("change", "endpoint: to snapshot (CPU)", vec![20, 40]),
         ("served", "Mapping: file to acknowledged", vec![20]),
         ("served", "endpoint: file to acknowledged", vec![20]),
+        ("fleet", "memory for each, both ends", vec![3]),
+        ("fleet", "Mapping: snapshot to acknowledged by all", vec![3]),
         ("routing", "last: nuncio (worker CPU)", vec![10, 50]),
         ("routing", "last: by hand (worker CPU)", vec![10, 50]),
     ] {
@@ -83,6 +87,8 @@ fn everything_is_measured() {
 
     let nothing = [
         "--served",
+        "",
+        "--fleet",
         "",
         "--routes",
         "",

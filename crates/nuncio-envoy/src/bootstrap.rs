@@ -2,7 +2,7 @@
 //!
 //! Written as JSON, the form in which Envoy's documentation and its users have it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,14 +23,34 @@ const MAX_REGEX_PROGRAM_SIZE: u32 = 20_000;
 pub struct BootstrapConfig {
     pub node_id: String,
     pub node_cluster: String,
-    /// Socket of the ADS server.
-    pub xds_socket: PathBuf,
-    /// Socket of Envoy's admin interface, which is nowhere else.
-    pub admin_socket: PathBuf,
+    pub xds: XdsServer,
+    /// Socket of Envoy's admin interface, which is nowhere else; `None` for no such interface.
+    pub admin_socket: Option<PathBuf>,
     /// Heap beyond which Envoy sheds load; `None` where no limit is known.
     pub max_heap_bytes: Option<u64>,
     pub max_downstream_connections: u64,
     pub stats_sink: Option<StatsSink>,
+}
+
+/// Where the ADS server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum XdsServer {
+    /// On the same machine.
+    Socket(PathBuf),
+    Remote(RemoteXds),
+}
+
+/// An ADS server elsewhere, over mutual TLS. Envoy reads the files when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteXds {
+    /// A name of its certificate: a hostname or an IP address.
+    pub host: String,
+    pub port: u16,
+    /// Who vouches for it, in PEM.
+    pub ca: PathBuf,
+    /// Who Envoy is to it.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Where Envoy sends its statistics by UDP.
@@ -57,7 +77,6 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
     let mut bootstrap = limits(config.max_heap_bytes, config.max_downstream_connections);
     let Value::Object(fields) = json!({
         "node": { "id": config.node_id, "cluster": config.node_cluster },
-        "admin": { "address": { "pipe": { "path": config.admin_socket } } },
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
@@ -76,7 +95,7 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
             "cds_config": ads(),
             "lds_config": ads()
         },
-        "static_resources": { "clusters": [xds_cluster(config)] },
+        "static_resources": { "clusters": [xds_cluster(&config.xds)] },
         "layered_runtime": {
             "layers": [
                 own_layer(),
@@ -90,6 +109,10 @@ pub fn bootstrap(config: &BootstrapConfig) -> Value {
         unreachable!("invariant: it is written as an object")
     };
     bootstrap.extend(fields);
+    if let Some(path) = &config.admin_socket {
+        let admin = json!({ "address": { "pipe": { "path": path } } });
+        bootstrap.insert("admin".to_owned(), admin);
+    }
     let mut bootstrap = Value::Object(bootstrap);
     if let Some(sink) = &config.stats_sink {
         send_stats(&mut bootstrap, sink);
@@ -160,27 +183,69 @@ fn ads() -> Value {
     json!({ "ads": {}, "resource_api_version": "V3" })
 }
 
-fn xds_cluster(config: &BootstrapConfig) -> Value {
-    json!({
+fn xds_cluster(server: &XdsServer) -> Value {
+    let (discovery, http2, address) = match server {
+        XdsServer::Socket(path) => ("STATIC", json!({}), json!({ "pipe": { "path": path } })),
+        XdsServer::Remote(RemoteXds { host, port, .. }) => (
+            if host.parse::<IpAddr>().is_ok() {
+                "STATIC"
+            } else {
+                "STRICT_DNS"
+            },
+            // A server that vanished is noticed, so that another one is asked.
+            json!({ "connection_keepalive": { "interval": "30s", "timeout": "10s" } }),
+            json!({ "socket_address": { "address": host, "port_value": port } }),
+        ),
+    };
+    let mut cluster = json!({
         "name": XDS_CLUSTER,
-        "type": "STATIC",
+        "type": discovery,
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type":
                     "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": { "http2_protocol_options": {} }
+                "explicit_http_config": { "http2_protocol_options": http2 }
             }
         },
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
             "endpoints": [{
-                "lb_endpoints": [{
-                    "endpoint": { "address": { "pipe": { "path": config.xds_socket } } }
-                }]
+                "lb_endpoints": [{ "endpoint": { "address": address } }]
             }]
         }
-    })
+    });
+    if let XdsServer::Remote(remote) = server {
+        cluster["transport_socket"] = mutual_tls(remote);
+    }
+    cluster
+}
+
+fn mutual_tls(remote: &RemoteXds) -> Value {
+    let mut context = json!({
+        "@type":
+            "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {
+            "tls_certificates": [{
+                "certificate_chain": { "filename": remote.certificate },
+                "private_key": { "filename": remote.key }
+            }],
+            "validation_context": {
+                "trusted_ca": { "filename": remote.ca },
+                "match_typed_subject_alt_names": [{
+                    "san_type": "DNS",
+                    "matcher": { "exact": remote.host }
+                }]
+            }
+        }
+    });
+    if remote.host.parse::<IpAddr>().is_ok() {
+        let validation = &mut context["common_tls_context"]["validation_context"];
+        validation["match_typed_subject_alt_names"][0]["san_type"] = "IP_ADDRESS".into();
+    } else {
+        context["sni"] = remote.host.as_str().into();
+    }
+    json!({ "name": "envoy.transport_sockets.tls", "typed_config": context })
 }
 
 /// Envoy's guide for edge proxies: give memory back, then stop keeping connections alive, then

@@ -42,7 +42,7 @@ use serde_json::Value;
 /// The Envoy whose API and behaviour the encoders are written and tested against.
 pub const ENVOY_VERSION: &str = "1.40";
 
-pub use bootstrap::{BootstrapConfig, StatsFormat, StatsSink};
+pub use bootstrap::{BootstrapConfig, RemoteXds, StatsFormat, StatsSink, XdsServer};
 pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
 pub use filter::extension_config;

@@ -129,6 +129,8 @@ pub enum Reason {
     LeftOut,
     /// Envoy stopped.
     EnvoyExited,
+    /// What is in effect cannot be kept for the next start.
+    NotKept,
 }
 
 impl Reason {
@@ -152,6 +154,7 @@ impl Reason {
             Self::Refused => "Envoy refused what came of the resource",
             Self::LeftOut => "The resource is left out, because Envoy refused what came of it",
             Self::EnvoyExited => "Envoy stopped",
+            Self::NotKept => "What is in effect cannot be kept for the next start",
         }
     }
 }

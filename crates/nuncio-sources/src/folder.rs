@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use nuncio_api::{ObjectKey, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
@@ -17,6 +18,7 @@ use crate::locate::{DocumentLines, Tree};
 use crate::manifest::{Syntax, file_resource};
 
 mod read;
+mod restore;
 mod walk;
 
 use read::{Job, Outcome, read_all};
@@ -87,10 +89,19 @@ struct Place {
     index: usize,
 }
 
+/// When a root was read, and whether by this process.
+#[derive(Clone, Copy, Debug)]
+enum ReadAt {
+    Here(SystemTime),
+    Before(SystemTime),
+}
+
 /// One or more roots, each a folder or a file.
 #[derive(Debug)]
 pub struct Folder {
     roots: Vec<PathBuf>,
+    /// When each root was read last, if ever.
+    read_at: Vec<Option<ReadAt>>,
     files: BTreeMap<FileId, File>,
     /// Every place of an object, in order: the last one counts.
     places: HashMap<ObjectKey, Vec<Place>>,
@@ -98,6 +109,8 @@ pub struct Folder {
     duplicates: BTreeSet<ObjectKey>,
     /// What is wrong with the watching of the folder rather than with its contents.
     note: Option<Entry>,
+    /// Why what was kept cannot stand in for what cannot be read.
+    not_kept: Option<Entry>,
     /// As of the last scan, none before the first.
     problems: Option<Vec<Entry>>,
 }
@@ -106,11 +119,13 @@ impl Folder {
     /// Nothing is read before the first scan.
     pub fn new(roots: Vec<PathBuf>) -> Self {
         Self {
+            read_at: vec![None; roots.len()],
             roots,
             files: BTreeMap::new(),
             places: HashMap::new(),
             duplicates: BTreeSet::new(),
             note: None,
+            not_kept: None,
             problems: None,
         }
     }
@@ -148,6 +163,18 @@ impl Folder {
         Entry::new(&origin, severity, Reason::Unreadable, message)
     }
 
+    /// What it means that a root cannot be read.
+    fn consequence(&self, root: usize, objects: usize) -> String {
+        match self.read_at[root] {
+            _ if objects == 0 => "nothing of it is in effect".to_owned(),
+            Some(ReadAt::Before(time)) => format!(
+                "what was read from it before this start ({objects} objects, {}) stays in effect",
+                httpdate::fmt_http_date(time)
+            ),
+            _ => format!("what was last read from it ({objects} objects) stays in effect"),
+        }
+    }
+
     fn object(&self, place: &Place) -> &Arc<RawObject> {
         &self.files[&place.file].objects[place.index]
     }
@@ -159,6 +186,15 @@ impl Folder {
     fn apply(&mut self, scan: Scan) -> Option<ChangeSet> {
         // What was in effect for every key that may change.
         let mut before: BTreeMap<ObjectKey, Option<Arc<RawObject>>> = BTreeMap::new();
+        if self.problems.is_none() {
+            // Nothing was in effect, what was kept included.
+            before.extend(self.places.keys().map(|key| (key.clone(), None)));
+        }
+        for (read_at, read) in self.read_at.iter_mut().zip(scan.roots_read) {
+            if read {
+                *read_at = Some(ReadAt::Here(SystemTime::now()));
+            }
+        }
         for id in scan.gone {
             self.take_objects(&id, &mut before);
             self.files.remove(&id);
@@ -303,6 +339,12 @@ impl Folder {
 
     fn standing_problems(&mut self, faults: Vec<Entry>) -> Vec<Entry> {
         let mut problems: Vec<_> = self.note.iter().cloned().collect();
+        let lacking = !faults.is_empty() || self.files.values().any(|file| file.fault.is_some());
+        if lacking {
+            problems.extend(self.not_kept.iter().cloned());
+        } else {
+            self.not_kept = None;
+        }
         problems.extend(faults);
         for file in self.files.values() {
             problems.extend(file.fault.iter().cloned());
@@ -371,6 +413,8 @@ impl Folder {
 
 /// What one look at the roots gave: nothing of it is in effect yet.
 struct Scan {
+    /// Which of the roots could be read.
+    roots_read: Vec<bool>,
     /// Of roots and of folders below them.
     faults: Vec<Entry>,
     read: Vec<(FileId, PathBuf, Fingerprint, Outcome)>,
@@ -382,6 +426,7 @@ impl Scan {
     /// `as_is` takes even that.
     fn run(folder: &Folder, observer: &mut dyn Observer, as_is: bool) -> Option<Scan> {
         let mut scan = Scan {
+            roots_read: Vec::new(),
             faults: Vec::new(),
             read: Vec::new(),
             gone: Vec::new(),
@@ -389,7 +434,9 @@ impl Scan {
         let mut surroundings = Surroundings::default();
         let mut walks = Vec::new();
         for (root, path) in folder.roots.iter().enumerate() {
-            match walk::walk(path, &mut surroundings) {
+            let walk = walk::walk(path, &mut surroundings);
+            scan.roots_read.push(walk.is_ok());
+            match walk {
                 Ok(walk) => {
                     scan.missing(folder, root, &walk);
                     walks.push((root, walk));
@@ -401,12 +448,7 @@ impl Scan {
                         .filter(|(id, _)| id.root == root)
                         .map(|(_, file)| file.objects.len())
                         .sum();
-                    let consequence = match objects {
-                        0 => "nothing of it is in effect".to_owned(),
-                        _ => format!(
-                            "what was last read from it ({objects} objects) stays in effect"
-                        ),
-                    };
+                    let consequence = folder.consequence(root, objects);
                     let origin = Origin::new(file_resource(&walk::name(path)));
                     let message = format!("cannot be read: {error}; {consequence}");
                     let severity = Severity::Error;

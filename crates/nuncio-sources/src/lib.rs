@@ -8,16 +8,19 @@
 //!
 //! [`manifest`] and [`locate`] are pure. [`folder`] reads the files and remembers what it read, so
 //! that a file that breaks, or a folder that goes away, leaves its last good objects in effect.
-//! [`watch`] runs it whenever something changed.
+//! [`watch`] runs it whenever something changed. [`kept`] is what a start falls back to at which
+//! something cannot be read.
 
 pub mod folder;
+pub mod kept;
 pub mod locate;
 pub mod manifest;
 pub mod watch;
 
 pub use folder::Folder;
+pub use kept::Content;
 pub use locate::{Position, positions};
-pub use watch::Watcher;
+pub use watch::{Contents, Watcher};
 
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_model::Entry;

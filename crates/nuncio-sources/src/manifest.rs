@@ -98,7 +98,7 @@ const CLUSTER_SCOPED: &[&str] = &[
 ];
 
 /// What a document lacks to be an object.
-struct Refusal {
+pub(crate) struct Refusal {
     field: &'static str,
     reason: Reason,
     message: String,
@@ -179,7 +179,8 @@ fn list(body: &mut Value) -> Option<(String, Vec<Value>)> {
     }
 }
 
-fn object(source: SourceRef, body: Value) -> Result<(RawObject, Vec<Entry>), Refusal> {
+/// An object, with what is wrong with it and costs it nothing.
+pub(crate) fn object(source: SourceRef, body: Value) -> Result<(RawObject, Vec<Entry>), Refusal> {
     let Value::Object(fields) = &body else {
         return Err(Refusal {
             field: "",

@@ -12,12 +12,14 @@ use std::{fs, io};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher};
-use nuncio_model::{Entry, Severity};
+use nuncio_model::{Entry, Reason, Severity};
+use tokio::sync::oneshot;
 
 use crate::ChangeSet;
 use crate::folder::{
     Fingerprint, Folder, Inode, Observer, Surroundings, hidden, inode, is_manifest,
 };
+use crate::kept::{Content, Kept};
 
 mod held;
 mod watches;
@@ -52,6 +54,7 @@ const SAFETY_SCAN: Duration = Duration::from_secs(30);
 
 pub(crate) enum Message {
     Event(notify::Result<Event>),
+    Content(oneshot::Sender<Content>),
     Stop,
 }
 
@@ -69,10 +72,22 @@ impl Watcher {
     ///
     /// No thread can be started. Roots that do not exist are reported in the change sets.
     pub fn new(roots: Vec<PathBuf>) -> io::Result<Self> {
-        Self::with::<RecommendedWatcher>(roots)
+        Self::with::<RecommendedWatcher>(roots, None)
     }
 
-    fn with<W: notify::Watcher + Send + 'static>(roots: Vec<PathBuf>) -> io::Result<Self> {
+    /// The same; for what cannot be read at the start stands what was [kept](Content) in a file.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Watcher::new`]. A file that cannot be used is reported in the change sets.
+    pub fn with_kept(roots: Vec<PathBuf>, kept: PathBuf) -> io::Result<Self> {
+        Self::with::<RecommendedWatcher>(roots, Some(kept))
+    }
+
+    fn with<W: notify::Watcher + Send + 'static>(
+        roots: Vec<PathBuf>,
+        kept: Option<PathBuf>,
+    ) -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
         // What changes while the last change set is not taken up goes into the next one.
         let (changes, receiver) = tokio::sync::mpsc::channel(1);
@@ -83,7 +98,7 @@ impl Watcher {
         };
         thread::Builder::new()
             .name("folder".to_owned())
-            .spawn(move || follower.run())?;
+            .spawn(move || follower.run(kept.as_deref()))?;
         Ok(Self {
             changes: receiver,
             stop: sender,
@@ -97,6 +112,26 @@ impl Watcher {
             .recv()
             .await
             .expect("invariant: the thread lives as long as its watcher")
+    }
+}
+
+impl Watcher {
+    /// Where to ask for what there is to keep.
+    pub fn contents(&self) -> Contents {
+        Contents(self.stop.clone())
+    }
+}
+
+/// Gives what there is to keep.
+#[derive(Clone, Debug)]
+pub struct Contents(Sender<Message>);
+
+impl Contents {
+    /// As of the last scan; `None` when the watcher is gone.
+    pub async fn get(&self) -> Option<Content> {
+        let (answer, content) = oneshot::channel();
+        self.0.send(Message::Content(answer)).ok()?;
+        content.await.ok()
     }
 }
 
@@ -114,10 +149,26 @@ struct Follower<W> {
 }
 
 impl<W: notify::Watcher> Follower<W> {
-    fn run(mut self) {
+    fn run(mut self, kept: Option<&Path>) {
         let mut failing = false;
+        let mut changes = self.folder.scan_beside(&mut self.live);
+        if let Some(kept) = kept
+            && changes.as_ref().is_some_and(lacks)
+        {
+            match Kept::read(kept) {
+                Ok(None) => {}
+                Ok(Some(kept)) => {
+                    self.folder = self.folder.restored(kept);
+                    changes = self.folder.scan_beside(&mut self.live);
+                }
+                Err(error) => {
+                    self.folder.set_not_kept(kept, &error);
+                    self.live.touch();
+                }
+            }
+        }
         loop {
-            if let Some(changes) = self.folder.scan_beside(&mut self.live)
+            if let Some(changes) = changes
                 && self.changes.blocking_send(changes).is_err()
             {
                 return;
@@ -127,9 +178,15 @@ impl<W: notify::Watcher> Follower<W> {
                 self.folder.set_note(self.note());
                 self.live.touch();
             }
-            if !self.live.wait() {
-                return;
+            loop {
+                match self.live.wait() {
+                    Due::Scan => break,
+                    // Whoever asked may have gone.
+                    Due::Content(asked) => drop(asked.send(self.folder.content())),
+                    Due::End => return,
+                }
             }
+            changes = self.folder.scan_beside(&mut self.live);
         }
     }
 
@@ -144,6 +201,19 @@ impl<W: notify::Watcher> Follower<W> {
         );
         Some(note)
     }
+}
+
+/// Whether something of the roots could not be read.
+fn lacks(changes: &ChangeSet) -> bool {
+    let mut reasons = changes.problems.iter().map(|problem| problem.reason);
+    reasons.any(|reason| matches!(reason, Reason::Unreadable | Reason::ParseError))
+}
+
+/// What a follower has to do.
+enum Due {
+    Scan,
+    Content(oneshot::Sender<Content>),
+    End,
 }
 
 /// What is known from events.
@@ -173,6 +243,8 @@ struct Live<W> {
     quiet: Duration,
     /// Whether this is about the very first scan, which reads whatever is there.
     first: bool,
+    /// Who asks for what there is to keep.
+    asked: Option<oneshot::Sender<Content>>,
     stopped: bool,
 }
 
@@ -194,12 +266,13 @@ impl<W: notify::Watcher> Live<W> {
             last: Instant::now(),
             quiet: QUIET,
             first: true,
+            asked: None,
             stopped: false,
         }
     }
 
-    /// Waits until a scan is due; `false` at the end.
-    fn wait(&mut self) -> bool {
+    /// Waits until something is due.
+    fn wait(&mut self) -> Due {
         let interval = if self.failure.is_some() {
             POLL
         } else {
@@ -208,6 +281,10 @@ impl<W: notify::Watcher> Live<W> {
         let due = Instant::now() + interval;
         let due = self.again.take().map_or(due, |again| again.min(due));
         while !self.dirty {
+            if let Some(asked) = self.asked.take() {
+                self.again = Some(due);
+                return Due::Content(asked);
+            }
             if Instant::now() >= due {
                 self.touch();
                 break;
@@ -230,7 +307,7 @@ impl<W: notify::Watcher> Live<W> {
                 .map_or(due, |expiry| expiry.min(due));
             self.receive(until);
             if self.stopped {
-                return false;
+                return Due::End;
             }
         }
         let end = Instant::now() + LONGEST_BURST;
@@ -250,7 +327,10 @@ impl<W: notify::Watcher> Live<W> {
         if let Some((twice, _)) = &mut self.failure {
             twice.begin();
         }
-        !self.stopped
+        match self.stopped {
+            true => Due::End,
+            false => Due::Scan,
+        }
     }
 
     /// Takes one message, or none until the time is over.
@@ -262,6 +342,8 @@ impl<W: notify::Watcher> Live<W> {
                 tracing::warn!(%error, "watching for changes of manifests");
                 self.touch();
             }
+            // One asks at a time.
+            Ok(Message::Content(asked)) => self.asked = Some(asked),
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopped = true,
             Err(RecvTimeoutError::Timeout) => return false,
         }

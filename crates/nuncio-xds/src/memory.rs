@@ -40,6 +40,18 @@ impl Memories {
         memory
     }
 
+    /// Of an Envoy elsewhere. Nobody there is kept from giving the same name to several: one that is
+    /// taken is somebody else's.
+    pub(crate) fn of_other(&mut self, node: &str) -> Memory {
+        // No own node has a NUL in its name.
+        let memory = self.of(&format!("\0{node}"));
+        // One clone is in the map, one is here.
+        match Arc::strong_count(&memory.0) > 2 {
+            true => Memory::default(),
+            false => memory,
+        }
+    }
+
     /// Of those whose stream ended: a session holds the other clone of a memory in use.
     fn forget_old(&mut self) {
         while self.order.len() > REMEMBERED {

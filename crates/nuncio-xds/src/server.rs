@@ -1,11 +1,12 @@
-//! Sessions on a Unix socket, and how far they are.
+//! Sessions on sockets, and how far they are.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,17 @@ use nuncio_envoy_api::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
-use tokio::net::UnixListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status as GrpcStatus, Streaming};
 
 use crate::memory::{Memories, Memory};
 use crate::session::{Options, Session};
+use crate::tls::{self, Certificates, TlsError, TlsFiles};
 
 /// Envoy names every cluster it has when it reconnects: 1.4 MB at 20,000. tonic's 4 MiB would
 /// refuse it for ever beyond some 58,000.
@@ -50,6 +54,8 @@ struct Shared {
     /// The snapshot that counts, and its number. Before the first nothing is sent: an Envoy that
     /// is taken over would lose all that it has.
     snapshot: watch::Sender<Option<(u64, Arc<Snapshot>)>>,
+    /// There is a socket for an Envoy of nuncio's own.
+    has_own: AtomicBool,
     streams: Mutex<HashMap<u64, StreamStatus>>,
     next_stream: AtomicU64,
     first_config_answered: Mutex<bool>,
@@ -59,25 +65,39 @@ struct Shared {
 
 #[derive(Clone, Debug, Default)]
 struct StreamStatus {
+    /// Of nuncio's own Envoy.
+    own: bool,
     acknowledged: u64,
     refused: Vec<Refusal>,
     held: [usize; ResourceType::ALL.len()],
 }
 
-/// How far Envoy is.
+/// How far Envoy is: nuncio's own where there is a socket for it, else all that are connected.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Status {
-    /// Envoys that are connected.
+    /// The number of the newest snapshot; 0 before the first.
+    pub newest: u64,
+    /// Envoys that are connected, of those that count.
     pub streams: usize,
+    /// Those that connect from elsewhere.
+    pub others: Others,
     /// Envoy has answered, or refused, every resource of a configuration once. Stays true.
     pub first_config_answered: bool,
     /// The newest snapshot that every connected Envoy has answered, by the number that
     /// [`AdsServer::set_snapshot`] gave it; 0 before the first.
     pub acknowledged: u64,
-    /// What is refused at the moment.
+    /// What is refused at the moment, by any Envoy.
     pub refused: Vec<Refusal>,
     /// In the order of [`ResourceType::ALL`].
     pub types: [TypeCounts; ResourceType::ALL.len()],
+}
+
+/// Envoys elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    pub streams: usize,
+    /// The newest snapshot that each of them has answered; 0 before the first.
+    pub acknowledged: u64,
 }
 
 /// A resource that Envoy refused.
@@ -120,6 +140,7 @@ impl AdsServer {
                 options,
                 memories: Mutex::default(),
                 snapshot: watch::Sender::default(),
+                has_own: AtomicBool::new(false),
                 streams: Mutex::default(),
                 next_stream: AtomicU64::new(0),
                 first_config_answered: Mutex::default(),
@@ -159,57 +180,117 @@ impl AdsServer {
         }
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        self.shared.has_own.store(true, Ordering::Relaxed);
         Ok(BoundServer {
             server: self.clone(),
-            listener,
+            socket: Socket::Own(listener),
         })
     }
+
+    /// Listens for Envoys elsewhere. Only those may connect that an authority of the files vouches
+    /// for.
+    pub async fn bind_for_others(
+        &self,
+        address: SocketAddr,
+        files: TlsFiles,
+    ) -> Result<BoundServer, BindError> {
+        let certificates = Certificates::read(files)?;
+        Ok(BoundServer {
+            server: self.clone(),
+            socket: Socket::Others(TcpListener::bind(address).await?, Box::new(certificates)),
+        })
+    }
+}
+
+/// Why other Envoys cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// A server whose socket takes connections.
 pub struct BoundServer {
     server: AdsServer,
-    listener: UnixListener,
+    socket: Socket,
+}
+
+enum Socket {
+    Own(UnixListener),
+    Others(TcpListener, Box<Certificates>),
 }
 
 impl BoundServer {
+    /// The address on which it listens for other Envoys.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Own(_) => None,
+            Socket::Others(listener, _) => listener.local_addr().ok(),
+        }
+    }
+
     /// Serves until `shutdown`, then ends all streams.
     pub async fn serve(
         self,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
-        let stop = watch::Sender::new(false);
-        let mut stopped = stop.subscribe();
-        let streams = Streams {
-            shared: self.server.shared,
-            stop: stop.subscribe(),
-        };
-        let service = AggregatedDiscoveryServiceServer::new(streams)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
-        let serve = tonic::transport::Server::builder()
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .add_service(service)
-            .serve_with_incoming_shutdown(UnixListenerStream::new(self.listener), async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            });
-        tokio::pin!(serve);
-        tokio::select! {
-            result = &mut serve => return result,
-            () = shutdown => {}
+        let shared = self.server.shared;
+        match self.socket {
+            Socket::Own(listener) => {
+                serve(shared, true, UnixListenerStream::new(listener), shutdown).await
+            }
+            Socket::Others(listener, certificates) => {
+                let connections = tls::accept(listener, *certificates);
+                serve(shared, false, ReceiverStream::new(connections), shutdown).await
+            }
         }
-        stop.send_replace(true);
-        // An Envoy that reads nothing must not hold back the end.
-        tokio::time::timeout(GOODBYE, serve).await.unwrap_or(Ok(()))
     }
+}
+
+async fn serve<C>(
+    shared: Arc<Shared>,
+    own: bool,
+    connections: impl Stream<Item = io::Result<C>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let stop = watch::Sender::new(false);
+    let mut stopped = stop.subscribe();
+    let streams = Streams {
+        shared,
+        own,
+        stop: stop.subscribe(),
+    };
+    let service = AggregatedDiscoveryServiceServer::new(streams)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let serve = tonic::transport::Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_service(service)
+        .serve_with_incoming_shutdown(connections, async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        });
+    tokio::pin!(serve);
+    tokio::select! {
+        result = &mut serve => return result,
+        () = shutdown => {}
+    }
+    stop.send_replace(true);
+    // An Envoy that reads nothing must not hold back the end.
+    tokio::time::timeout(GOODBYE, serve).await.unwrap_or(Ok(()))
 }
 
 /// The streams of one socket.
 struct Streams {
     shared: Arc<Shared>,
+    own: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -236,10 +317,11 @@ impl AggregatedDiscoveryService for Streams {
         // One response for each type at most is under way.
         let (responses, stream) = mpsc::channel(ResourceType::ALL.len());
         let shared = Arc::clone(&self.shared);
+        let own = self.own;
         let mut stop = self.stop.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = shared.run_stream(request.into_inner(), responses) => {}
+                () = shared.run_stream(own, request.into_inner(), responses) => {}
                 _ = stop.wait_for(|stopped| *stopped) => {}
             }
         });
@@ -250,6 +332,7 @@ impl AggregatedDiscoveryService for Streams {
 impl Shared {
     async fn run_stream(
         &self,
+        own: bool,
         mut requests: Streaming<DeltaDiscoveryRequest>,
         responses: mpsc::Sender<DeltaDiscoveryResponse>,
     ) {
@@ -258,8 +341,11 @@ impl Shared {
             return;
         };
         let node = first.node.take().map_or_else(String::new, |node| node.id);
-        let memory = lock(&self.memories).of(&node);
-        let mut stream = StreamGuard::new(self, memory);
+        let memory = match own {
+            true => lock(&self.memories).of(&node),
+            false => lock(&self.memories).of_other(&node),
+        };
+        let mut stream = StreamGuard::new(self, own, memory);
         tracing::debug!(stream = stream.id, node, "Envoy connected");
         let mut snapshots = self.snapshot.subscribe();
         snapshots.mark_changed();
@@ -353,16 +439,19 @@ impl Shared {
     fn publish(&self) {
         // Held to the end: a status that was read before another must not be published after it.
         let mut answered = lock(&self.first_config_answered);
-        let snapshot = self.snapshot.borrow().clone();
-        let snapshot = snapshot.map(|(_, snapshot)| snapshot).unwrap_or_default();
+        let (newest, snapshot) = self.snapshot.borrow().clone().unwrap_or_default();
         let streams = lock(&self.streams);
+        let has_own = self.has_own.load(Ordering::Relaxed);
+        let counted = || streams.values().filter(|stream| stream.own || !has_own);
+        let others = || streams.values().filter(|stream| !stream.own);
         let mut status = Status {
-            streams: streams.len(),
-            acknowledged: streams
-                .values()
-                .map(|stream| stream.acknowledged)
-                .min()
-                .unwrap_or(0),
+            newest,
+            streams: counted().count(),
+            others: Others {
+                streams: others().count(),
+                acknowledged: others().map(|s| s.acknowledged).min().unwrap_or(0),
+            },
+            acknowledged: counted().map(|s| s.acknowledged).min().unwrap_or(0),
             ..Status::default()
         };
         status
@@ -374,7 +463,7 @@ impl Shared {
             let at = resource_type as usize;
             status.types[at] = TypeCounts {
                 wanted: snapshot.of(resource_type).len(),
-                held: streams.values().map(|s| s.held[at]).min().unwrap_or(0),
+                held: counted().map(|s| s.held[at]).min().unwrap_or(0),
                 refused: status
                     .refused
                     .iter()
@@ -401,9 +490,13 @@ struct StreamGuard<'a> {
 }
 
 impl<'a> StreamGuard<'a> {
-    fn new(shared: &'a Shared, memory: Memory) -> Self {
+    fn new(shared: &'a Shared, own: bool, memory: Memory) -> Self {
         let id = shared.next_stream.fetch_add(1, Ordering::Relaxed);
-        lock(&shared.streams).insert(id, StreamStatus::default());
+        let status = StreamStatus {
+            own,
+            ..StreamStatus::default()
+        };
+        lock(&shared.streams).insert(id, status);
         shared.publish();
         Self {
             shared,

@@ -1,7 +1,8 @@
 //! The command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -31,6 +32,7 @@ pub enum Command {
     Diff(DiffArgs),
     Explain(ExplainArgs),
     Render(RenderArgs),
+    Bootstrap(BootstrapArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
     /// Print the versions of nuncio and of the Envoy API it speaks.
@@ -79,6 +81,49 @@ pub struct RunArgs {
     /// The Envoy program; without, `envoy` is looked for in PATH.
     #[arg(long, value_name = "PATH", env = "NUNCIO_ENVOY")]
     pub envoy: Option<PathBuf>,
+
+    /// Address on which Envoys elsewhere get the same configuration, by delta ADS over mutual TLS;
+    /// `nuncio bootstrap` prints what they start with. Without, there is no such port.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "NUNCIO_XDS_LISTEN",
+        requires_all = ["xds_cert", "xds_key", "xds_client_ca"]
+    )]
+    pub xds_listen: Option<SocketAddr>,
+
+    /// Certificate of --xds-listen, in PEM, followed by those between it and its authority. This
+    /// and the two files below are read again when they change.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "NUNCIO_XDS_CERT",
+        requires = "xds_listen"
+    )]
+    pub xds_cert: Option<PathBuf>,
+
+    /// Its private key, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "NUNCIO_XDS_KEY",
+        requires = "xds_listen"
+    )]
+    pub xds_key: Option<PathBuf>,
+
+    /// The authorities, in PEM, that vouch for Envoys elsewhere. Who has a certificate of theirs
+    /// gets everything, private keys included.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "NUNCIO_XDS_CLIENT_CA",
+        requires = "xds_listen"
+    )]
+    pub xds_client_ca: Option<PathBuf>,
+
+    /// Start no Envoy, and serve those of --xds-listen only.
+    #[arg(long, env = "NUNCIO_NO_ENVOY", requires = "xds_listen")]
+    pub no_envoy: bool,
 
     /// Longest time in seconds that requests under way are waited for at the end.
     #[arg(
@@ -210,6 +255,74 @@ pub enum FileFormat {
     Json,
 }
 
+/// Print what an Envoy elsewhere starts with, to be served by --xds-listen of `nuncio run`.
+///
+/// `envoy -c FILE` then gets its configuration over mutual TLS. Envoy reads the files when it
+/// starts.
+///
+/// Exit codes: 0 when it is printed, 2 when the command line is wrong.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct BootstrapArgs {
+    /// Where nuncio is: a hostname or an address that is in its certificate, and a port, such as
+    /// nuncio.example:18000.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub xds: HostPort,
+
+    /// Name of this Envoy, which no other has.
+    #[arg(long, value_name = "NAME")]
+    pub node_id: String,
+
+    /// Path, for Envoy, of its certificate in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub cert: PathBuf,
+
+    /// Path of its private key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+
+    /// Path of the authorities that vouch for nuncio.
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+
+    /// Path of a Unix socket for Envoy's admin interface; without, there is none.
+    #[arg(long, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+
+    /// Heap of Envoy in bytes, at which it stops taking requests; without, there is no limit.
+    #[arg(long, value_name = "BYTES")]
+    pub max_heap_bytes: Option<u64>,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("\"{text}\" is no host and port: write one such as a.example:18000");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port > 0);
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let host = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().ok().map(|ip| ip.to_string()),
+            None if host.is_empty() || host.contains([':', '/', ' ']) => None,
+            None => Some(host.to_owned()),
+        };
+        Ok(Self {
+            host: host.ok_or_else(wrong)?,
+            port: port.ok_or_else(wrong)?,
+        })
+    }
+}
+
 /// Say what would change for traffic between two states of the resources.
 ///
 /// Compared are not the files but what they mean: routes by virtual host and what they match, with
@@ -328,4 +441,34 @@ pub struct ManArgs {
     /// The folder; it is made if need be.
     #[arg(value_name = "DIR")]
     pub folder: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_a_port_are_told_apart() {
+        let parsed = |text: &str| {
+            let HostPort { host, port } = text.parse().ok()?;
+            Some((host, port))
+        };
+        assert_eq!(parsed("a.example:1"), Some(("a.example".to_owned(), 1)));
+        assert_eq!(
+            parsed("10.0.0.1:65535"),
+            Some(("10.0.0.1".to_owned(), 65535))
+        );
+        assert_eq!(parsed("[::1]:80"), Some(("::1".to_owned(), 80)));
+        for wrong in [
+            "a.example",
+            "a:0",
+            "a:65536",
+            ":80",
+            "::1:80",
+            "http://a:80",
+            "[a]:80",
+        ] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
+    }
 }

@@ -65,6 +65,7 @@ pub struct Gauges {
     pub report_entries: Family<SeverityLabel, Gauge>,
     pub envoy_restarts: Counter,
     pub envoy_up: Gauge,
+    pub other_envoys: Gauge,
     pub certificate_expiry: Family<SecretLabel, Gauge>,
     /// Emissary's names, which its users' dashboards ask for.
     pub diagnostics_errors: Gauge,
@@ -106,6 +107,7 @@ impl Gauges {
             report_entries: Family::default(),
             envoy_restarts: Counter::default(),
             envoy_up: Gauge::default(),
+            other_envoys: Gauge::default(),
             certificate_expiry: Family::default(),
             diagnostics_errors: Gauge::default(),
             diagnostics_notices: Gauge::default(),
@@ -165,6 +167,11 @@ impl Gauges {
             "nuncio_envoy_up",
             "Whether Envoy runs and is supervised",
             this.envoy_up.clone(),
+        );
+        registry.register(
+            "nuncio_other_envoys",
+            "Envoys elsewhere that are connected",
+            this.other_envoys.clone(),
         );
         registry.register(
             "nuncio_certificate_expiry_timestamp_seconds",

@@ -3,6 +3,7 @@
 //! A library so that its tests reach its parts.
 
 pub mod admin;
+pub mod bootstrap;
 pub mod check;
 pub mod cli;
 pub mod diff;
@@ -12,6 +13,7 @@ pub mod explain;
 mod files;
 pub mod gauges;
 pub mod identity;
+mod keeper;
 mod log;
 mod memory;
 pub mod overview;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
-use nuncio::{check, diff, explain, identity, reference, render, run};
+use nuncio::{bootstrap, check, diff, explain, identity, reference, render, run};
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
 #[global_allocator]
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Completions(args) => reference::completions(&args),
         Command::Man(args) => reference::man(&args),

@@ -11,8 +11,14 @@ use crate::engine::Served;
 use crate::supervisor;
 
 /// Every entry that stands now.
-pub fn report(served: &Served, xds: &nuncio_xds::Status, envoy: &supervisor::State) -> Report {
+pub fn report(
+    served: &Served,
+    xds: &nuncio_xds::Status,
+    envoy: &supervisor::State,
+    not_kept: Option<&Entry>,
+) -> Report {
     let mut report = Report::clone(&served.report);
+    report.extend(not_kept.cloned());
     for refusal in &xds.refused {
         let origin = served
             .origin(refusal.resource_type, &refusal.name)

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, bootstrap};
-use nuncio_sources::Watcher;
+use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, XdsServer, bootstrap};
+use nuncio_model::Reason;
+use nuncio_sources::{ChangeSet, Watcher};
 use nuncio_translate::{Settings, Store};
-use nuncio_xds::{AdsServer, Options};
+use nuncio_xds::{AdsServer, Options, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
 use crate::cli::RunArgs;
@@ -26,10 +28,11 @@ use crate::engine::{Engine, Served};
 use crate::environment::{Environment, Statsd, without_effect};
 use crate::gauges::Gauges;
 use crate::identity::Identity;
-use crate::overview::{self, ReportLog};
+use crate::keeper::Keeper;
+use crate::overview::ReportLog;
 use crate::pod;
 use crate::quarantine::{Isolation, Validator};
-use crate::supervisor::{self, Handle, StateDir, Supervisor};
+use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
 /// memory allow, so that it is a limit and not a crash.
@@ -79,7 +82,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
     let scope = environment.scope;
     let pod_labels = pod::labels(args.pod_labels.as_deref())?;
-    let envoy = envoy_program(args.envoy.as_deref())?;
+    let envoy = match args.no_envoy {
+        true => None,
+        false => Some(envoy_program(args.envoy.as_deref())?),
+    };
     let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
     let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
     let settings = Settings {
@@ -99,14 +105,21 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
     let mut engine = Engine::new(Store::new(scope), settings);
-    let mut watcher = Watcher::new(args.manifests.clone()).context("cannot watch the manifests")?;
+    let mut watcher = Watcher::with_kept(args.manifests.clone(), state_dir.kept())
+        .context("cannot watch the manifests")?;
+    let keeper = Keeper::start(watcher.contents(), state_dir.kept());
     let first = tokio::select! {
         changes = watcher.next() => changes,
         () = ends.next() => return Ok(()),
     };
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::new(&identity));
-    let served = take_up(&ads, &gauges, || engine.apply(first));
+    let mut nothing_known = says_nothing(&first);
+    let served = match nothing_known {
+        true => engine.apply(first),
+        false => take_up(&ads, &gauges, || engine.apply(first)),
+    };
+    keeper.changed();
     tracing::info!(
         listeners = served.gateway.listeners.len(),
         routes = served.inventory.groups.len(),
@@ -115,11 +128,20 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         join(&args.manifests)
     );
 
+    let mut xds_servers = JoinSet::new();
+    if let Some((address, files)) = for_others(&args) {
+        let bound = ads.bind_for_others(address, files).await;
+        let bound = bound
+            .with_context(|| format!("cannot listen on {address} (--xds-listen) for Envoys"))?;
+        xds_servers.spawn(bound.serve(std::future::pending()));
+    }
     let xds_socket = state_dir.xds_socket();
-    let bound = ads
-        .bind(&xds_socket)
-        .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
-    let xds_server = tokio::spawn(bound.serve(std::future::pending()));
+    if envoy.is_some() {
+        let bound = ads
+            .bind(&xds_socket)
+            .with_context(|| format!("cannot listen on {}", xds_socket.display()))?;
+        xds_servers.spawn(bound.serve(std::future::pending()));
+    }
     let stats_sink = match environment.statsd {
         Some(statsd) => stats_sink(statsd).await,
         None => None,
@@ -133,36 +155,44 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
             "{}-{}",
             identity.scope.ambassador_id, identity.scope.namespace
         ),
-        xds_socket,
-        admin_socket: state_dir.admin_socket(),
+        xds: XdsServer::Socket(xds_socket),
+        admin_socket: Some(state_dir.admin_socket()),
         max_heap_bytes: crate::memory::limit(),
         max_downstream_connections: MAX_DOWNSTREAM_CONNECTIONS,
         stats_sink,
     });
-    let mut isolation = Isolation::new(Validator {
-        envoy: envoy.clone(),
+    let mut isolation = Isolation::new(envoy.clone().map(|envoy| Validator {
+        envoy,
         bootstrap: Arc::new(bootstrap.clone()),
         file: state_dir.inquiry(),
-    });
-    let start = Supervisor::start(supervisor::Config {
-        envoy,
-        state_dir,
-        bootstrap,
-        drain_time: Duration::from_secs(args.drain_time),
-        concurrency: args.concurrency,
-        base_id: environment.base_id,
-        stats_flush_interval,
-        log_level: if environment.debug_envoy {
-            "trace"
-        } else {
-            envoy_log_level(&args.log_level)
-        }
-        .to_owned(),
-        extra_args: Vec::new(),
-    });
-    let envoy = tokio::select! {
-        envoy = start => envoy?,
-        () = ends.next() => return Ok(()),
+    }));
+    let elsewhere = watch::Sender::new(supervisor::State::Elsewhere);
+    let no_restarts = watch::Sender::new(0);
+    let envoy_admin = AdminClient::new(state_dir.admin_socket());
+    let start = |envoy| {
+        Supervisor::start(supervisor::Config {
+            envoy,
+            state_dir,
+            bootstrap,
+            drain_time: Duration::from_secs(args.drain_time),
+            concurrency: args.concurrency,
+            base_id: environment.base_id,
+            stats_flush_interval,
+            log_level: if environment.debug_envoy {
+                "trace"
+            } else {
+                envoy_log_level(&args.log_level)
+            }
+            .to_owned(),
+            extra_args: Vec::new(),
+        })
+    };
+    let envoy = match envoy {
+        None => None,
+        Some(program) => tokio::select! {
+            envoy = start(program) => Some(envoy?),
+            () = ends.next() => return Ok(()),
+        },
     };
 
     let draining = watch::Sender::new(false);
@@ -171,9 +201,16 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         served: engine.served(),
         xds: ads.status(),
         counters: ads.clone(),
-        envoy: envoy.state(),
-        envoy_restarts: envoy.restarts(),
-        envoy_admin: envoy.admin(),
+        envoy: match &envoy {
+            Some(envoy) => envoy.state(),
+            None => elsewhere.subscribe(),
+        },
+        envoy_restarts: match &envoy {
+            Some(envoy) => envoy.restarts(),
+            None => no_restarts.subscribe(),
+        },
+        envoy_admin,
+        not_kept: keeper.problem(),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),
         banner: environment.banner,
@@ -189,10 +226,17 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let result = loop {
         tokio::select! {
             changes = watcher.next() => {
+                // An Envoy that runs keeps what it has until there is something to say.
+                if nothing_known && says_nothing(&changes) {
+                    engine.apply(changes);
+                    continue;
+                }
+                nothing_known = false;
                 // Translation keeps a core busy; the ADS server has the others meanwhile.
                 tokio::task::block_in_place(|| {
                     take_up(&ads, &gauges, || engine.apply(changes));
                 });
+                keeper.changed();
             }
             Ok(()) = xds.changed() => {
                 isolation.look(&engine, &xds.borrow_and_update());
@@ -220,9 +264,18 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         }
     };
     draining.send_replace(true);
-    drain(&envoy, &mut ends).await;
-    xds_server.abort();
+    if let Some(envoy) = &envoy {
+        drain(envoy, &mut ends).await;
+    }
+    keeper.finish().await;
+    xds_servers.abort_all();
     result
+}
+
+/// Whether all that could be found out is that nothing can be read.
+fn says_nothing(changes: &ChangeSet) -> bool {
+    let mut problems = changes.problems.iter();
+    changes.upserted.is_empty() && problems.any(|problem| problem.reason == Reason::Unreadable)
 }
 
 fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
@@ -249,6 +302,16 @@ async fn observe_acknowledged(
     }
 }
 
+/// Where Envoys elsewhere are served, and with which certificates.
+fn for_others(args: &RunArgs) -> Option<(SocketAddr, TlsFiles)> {
+    let files = TlsFiles {
+        certificate: args.xds_cert.clone()?,
+        key: args.xds_key.clone()?,
+        client_ca: args.xds_client_ca.clone()?,
+    };
+    Some((args.xds_listen?, files))
+}
+
 /// Ends Envoy in order; a second signal ends it at once.
 async fn drain(envoy: &Handle, ends: &mut Ends) {
     tracing::info!("finishing requests under way; a second signal ends at once");
@@ -263,14 +326,16 @@ async fn drain(envoy: &Handle, ends: &mut Ends) {
 async fn log_report(mut admin: Admin) {
     let mut log = ReportLog::default();
     loop {
-        let served = Arc::clone(&admin.served.borrow_and_update());
-        let xds = admin.xds.borrow_and_update().clone();
-        let envoy = admin.envoy.borrow_and_update().clone();
-        log.update(&overview::report(&served, &xds, &envoy));
+        admin.served.mark_unchanged();
+        admin.xds.mark_unchanged();
+        admin.envoy.mark_unchanged();
+        admin.not_kept.mark_unchanged();
+        log.update(&admin.report());
         let gone = tokio::select! {
             changed = admin.served.changed() => changed,
             changed = admin.xds.changed() => changed,
             changed = admin.envoy.changed() => changed,
+            changed = admin.not_kept.changed() => changed,
         };
         if gone.is_err() {
             return;

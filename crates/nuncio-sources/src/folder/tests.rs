@@ -7,6 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kept::Kept;
 
 fn mapping(name: &str, prefix: &str) -> String {
     format!(
@@ -364,4 +365,78 @@ proptest! {
             prop_assert_eq!(folder.problems, fresh.problems);
         }
     }
+}
+
+impl Case {
+    /// A folder that reads the same root anew, after what of this one was kept.
+    fn restarted(&self) -> Folder {
+        let file = self.dir.path().join("kept");
+        let content = self.folder.content();
+        content.write(fs::File::create(&file).unwrap()).unwrap();
+        let kept = Kept::read(&file).unwrap().unwrap();
+        Folder::new(vec![self.path("m")]).restored(kept)
+    }
+}
+
+#[test]
+fn what_was_kept_stands_in_for_what_cannot_be_read() {
+    let mut case = Case::new();
+    case.write("m/a.yaml", mapping("a", "/a/") + &mapping("b", "/b/"));
+    case.write("m/c/c.yaml", mapping("c", "/c/"));
+    case.folder.scan();
+
+    // The root is gone, and comes again with other things.
+    let mut folder = case.restarted();
+    fs::rename(case.path("m"), case.path("away")).unwrap();
+    let shown = show(folder.scan(), case.dir.path());
+    assert_eq!(shown[..3], ["+a /a/", "+b /b/", "+c /c/"]);
+    assert!(
+        shown[3].contains(
+            "cannot be read: No such file or directory (os error 2); what was read from it \
+             before this start (3 objects, "
+        ),
+        "{shown:?}"
+    );
+    fs::rename(case.path("away"), case.path("m")).unwrap();
+    fs::remove_dir_all(case.path("m/c")).unwrap();
+    case.write("m/a.yaml", mapping("a", "/other/") + &mapping("b", "/b/"));
+    assert_eq!(
+        show(folder.scan(), case.dir.path()),
+        ["+a /other/", "-c"],
+        "it has caught up"
+    );
+    case.folder = folder;
+
+    // One file is broken: the others are read.
+    let mut folder = case.restarted();
+    case.write("m/a.yaml", "a: [");
+    case.write("m/d.yaml", mapping("d", "/d/"));
+    let shown = show(folder.scan(), case.dir.path());
+    assert_eq!(shown[..3], ["+a /other/", "+b /b/", "+d /d/"]);
+    assert!(
+        shown[3].ends_with("its last good content stays in effect [ParseError]"),
+        "{shown:?}"
+    );
+
+    // What was removed meanwhile is gone, the whole content too.
+    let mut folder = case.restarted();
+    fs::remove_file(case.path("m/a.yaml")).unwrap();
+    fs::remove_file(case.path("m/d.yaml")).unwrap();
+    assert_eq!(show(folder.scan(), case.dir.path()), [""; 0]);
+}
+
+#[test]
+fn what_was_kept_of_one_root_is_not_that_of_another() {
+    let mut case = Case::new();
+    case.write("m/a.yaml", mapping("a", "/a/"));
+    case.folder.scan();
+    let file = case.path("kept");
+    let content = case.folder.content();
+    assert!(content.is_known());
+    content.write(fs::File::create(&file).unwrap()).unwrap();
+    let kept = Kept::read(&file).unwrap().unwrap();
+    let mut folder = Folder::new(vec![case.path("other")]).restored(kept);
+    let shown = show(folder.scan(), case.dir.path());
+    assert!(shown[0].contains("nothing of it is in effect"), "{shown:?}");
+    assert!(!folder.content().is_known());
 }

@@ -30,6 +30,14 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Of a file that was not looked at yet.
+    pub(super) const NONE: Self = Self {
+        inode: (0, 0),
+        size: 0,
+        modified: (0, 0),
+        changed: (0, 0),
+    };
+
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self {
             inode: inode(metadata),

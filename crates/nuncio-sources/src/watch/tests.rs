@@ -38,7 +38,7 @@ impl Case {
     async fn with<W: notify::Watcher + Send + 'static>(prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
-        let watcher = Watcher::with::<W>(vec![dir.path().join("m")]).unwrap();
+        let watcher = Watcher::with::<W>(vec![dir.path().join("m")], None).unwrap();
         let mut case = Self {
             dir,
             watcher,

@@ -8,7 +8,6 @@ use nuncio_explain::{Explainer, Request};
 
 use super::{Admin, text};
 use crate::explain::not_in_effect;
-use crate::overview;
 
 /// `method`, `header` (several), `port` and `from` are those of `nuncio explain`.
 pub(super) async fn explain(
@@ -21,9 +20,7 @@ pub(super) async fn explain(
     };
     let served = admin.served.borrow().clone();
     let mut explanation = Explainer::new(&served.gateway).explain(&request);
-    let (xds, envoy) = (admin.xds.borrow().clone(), admin.envoy.borrow().clone());
-    let report = overview::report(&served, &xds, &envoy);
-    explanation.notes.extend(not_in_effect(&report));
+    explanation.notes.extend(not_in_effect(&admin.report()));
     Json(explanation).into_response()
 }
 

@@ -18,7 +18,6 @@ use nuncio_model::tls::SecretKind;
 use super::{Admin, diag, process};
 use crate::engine::Served;
 use crate::gauges::{Gauges, SecretLabel, SeverityLabel, StateLabels, TypeLabel};
-use crate::overview;
 
 /// Envoy's part is missing when Envoy does not answer. It is passed on as it comes: of 10,000
 /// clusters it is tens of megabytes.
@@ -77,10 +76,11 @@ fn read(admin: &Admin) {
     let counted = &gauges.envoy_restarts;
     counted.inc_by(restarts.saturating_sub(counted.get()));
     gauges.envoy_up.set(diag::is_alive(&envoy).into());
+    gauges.other_envoys.set(as_gauge(status.others.streams));
     let served = Arc::clone(&admin.served.borrow());
     read_served(gauges, &served);
     process::read(gauges, &admin.identity);
-    let report = overview::report(&served, &status, &envoy);
+    let report = admin.report();
     let mut by_severity = [0usize; 3];
     for entry in report.entries() {
         by_severity[entry.severity as usize] += 1;

@@ -16,6 +16,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use nuncio_model::{Entry, Report};
 use nuncio_xds::AdsServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use crate::engine::Served;
 use crate::gauges::Gauges;
 use crate::identity::Identity;
+use crate::overview;
 use crate::supervisor::{self, AdminClient};
 
 /// What the handlers look at. Everything is a reading of the moment; nothing waits.
@@ -35,10 +37,21 @@ pub struct Admin {
     pub envoy: watch::Receiver<supervisor::State>,
     pub envoy_restarts: watch::Receiver<u32>,
     pub envoy_admin: AdminClient,
+    /// What keeps the resources from being kept.
+    pub not_kept: watch::Receiver<Option<Entry>>,
     pub draining: watch::Receiver<bool>,
     pub gauges: Arc<Gauges>,
     pub banner: Option<Banner>,
     pub patches: Arc<Patches>,
+}
+
+impl Admin {
+    /// Every entry that stands now.
+    pub fn report(&self) -> Report {
+        let served = Arc::clone(&self.served.borrow());
+        let (xds, envoy) = (self.xds.borrow(), self.envoy.borrow());
+        overview::report(&served, &xds, &envoy, self.not_kept.borrow().as_ref())
+    }
 }
 
 pub use banner::Banner;

@@ -14,14 +14,15 @@ use crate::engine::Engine;
 type Version = (ResourceType, Arc<str>, Arc<str>);
 
 pub struct Isolation {
-    envoy: Validator,
+    envoy: Option<Validator>,
     running: Option<JoinHandle<Found>>,
     /// What was asked about once is not asked about again.
     asked: BTreeSet<Version>,
 }
 
 impl Isolation {
-    pub fn new(envoy: Validator) -> Self {
+    /// Without an Envoy to ask, nothing is ever found.
+    pub fn new(envoy: Option<Validator>) -> Self {
         Self {
             envoy,
             running: None,
@@ -31,9 +32,9 @@ impl Isolation {
 
     /// Begins to look for what is to blame for what Envoy refuses, unless that is under way.
     pub fn look(&mut self, engine: &Engine, status: &Status) {
-        if self.running.is_some() {
+        let Some(envoy) = self.envoy.clone().filter(|_| self.running.is_none()) else {
             return;
-        }
+        };
         let refused: BTreeSet<Version> = status.refused.iter().map(version).collect();
         self.asked.retain(|version| refused.contains(version));
         let asked = &self.asked;
@@ -45,7 +46,6 @@ impl Isolation {
             return;
         };
         self.asked.extend(inquiry.refusals.iter().map(version));
-        let envoy = self.envoy.clone();
         self.running = Some(tokio::spawn(async move { inquiry.run(&envoy).await }));
     }
 

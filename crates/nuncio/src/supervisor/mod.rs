@@ -50,6 +50,7 @@ pub use admin_client::{AdminClient, AdminError};
 pub use drain::Drained;
 pub use launch::StartError;
 pub use process::ExitStatus;
+pub(crate) use state_dir::write_whole;
 pub use state_dir::{StateDir, StateDirError};
 
 use drain::Mode;
@@ -80,6 +81,8 @@ pub struct Config {
 /// What Envoy's process is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
+    /// There is none: nuncio serves Envoys elsewhere only.
+    Elsewhere,
     /// It is being started again after it ended.
     Starting,
     /// It runs, and its admin interface has answered.

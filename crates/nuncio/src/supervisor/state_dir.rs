@@ -121,26 +121,18 @@ impl StateDir {
         self.path.join("envoy.json")
     }
 
+    /// What was read, for a start at which it cannot be read. It outlives an orderly end.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.path.join("kept")
+    }
+
     pub(super) fn base_id(&self) -> PathBuf {
         self.path.join("base-id")
     }
 
     /// Writes a file whole or not at all, also when the machine stops midway.
     pub(super) fn write(&self, path: &Path, content: &[u8]) -> Result<(), StateDirError> {
-        let write = || -> io::Result<()> {
-            let new = path.with_extension("new");
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&new)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&new, path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|source| StateDirError::Write {
+        write_whole(path, |file| file.write_all(content)).map_err(|source| StateDirError::Write {
             path: self.path.clone(),
             source,
         })
@@ -165,7 +157,7 @@ impl StateDir {
         }
     }
 
-    /// Removes everything that nuncio put there but the lock, which goes when this is dropped.
+    /// Removes everything that belongs to Envoy; the lock goes when this is dropped.
     pub(super) fn remove_all(&self) {
         self.remove_leftovers();
         remove(&self.bootstrap());
@@ -183,6 +175,31 @@ impl Drop for StateDir {
         // Removed while still locked: whoever waits for it sees that it is gone and makes another.
         remove(&self.path.join("lock"));
     }
+}
+
+/// Writes a file for this user alone, whole or not at all, also when the machine stops midway.
+pub(crate) fn write_whole(
+    path: &Path,
+    content: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        content(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    if let Err(error) = write() {
+        // A part of it would take what room there is.
+        let _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 fn remove(path: &Path) {

@@ -141,7 +141,7 @@ impl Gateway {
     }
 
     /// Its warnings and notices.
-    async fn notices(&self) -> String {
+    pub async fn notices(&self) -> String {
         let path = "/ambassador/v0/diag/?json=true&filter=notices";
         self.admin_get(path)
             .await
@@ -171,7 +171,7 @@ impl Gateway {
     pub async fn ready(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some((200, _)) = self.admin_get("/ambassador/v0/check_ready").await {
+            if let Some((200, _)) = self.check_ready().await {
                 return;
             }
             let ended = self.child.try_wait().unwrap();
@@ -206,27 +206,50 @@ impl Gateway {
         i32::try_from(self.record()["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// SIGKILL for Envoy.
+    pub async fn kill_envoy(&self) {
+        signal(self.envoy_pid().await, Signal::KILL);
+    }
+
     pub async fn kill9(&mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// Starts nuncio again after it ended.
     pub async fn restart(&mut self) {
-        self.runs += 1;
-        self.child = spawn(self.folder.path(), self.admin, &self.variables, self.runs);
+        self.start_again();
         self.ready().await;
     }
 
+    /// The same, without waiting for it.
+    pub fn start_again(&mut self) {
+        self.runs += 1;
+        self.child = spawn(self.folder.path(), self.admin, &self.variables, self.runs);
+    }
+
+    /// Its pid, if the state folder says one.
+    pub fn try_envoy_pid(&self) -> Option<i32> {
+        let record = fs::read_to_string(self.path("state/envoy.json")).ok()?;
+        let record: serde_json::Value = serde_json::from_str(&record).ok()?;
+        i32::try_from(record["pid"].as_i64()?).ok()
+    }
+
     /// Ends it in order, and sees that nothing stays behind.
-    pub async fn terminate(mut self) {
+    pub async fn terminate(self) {
         let envoy = self.envoy_pid().await;
+        self.terminate_with(envoy).await;
+    }
+
+    /// The same with the Envoy of this pid.
+    pub async fn terminate_with(mut self, envoy: i32) {
         signal(self.pid(), Signal::TERM);
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("nuncio did not end\n{}", self.log()));
         assert!(status.unwrap().success(), "{}", self.log());
         assert!(!alive(envoy), "Envoy outlived an orderly end");
         let left: Vec<_> = fs::read_dir(self.folder.path().join("state"))
-            .map(|entries| entries.map(|entry| entry.unwrap().path()).collect())
+            .map(|entries| entries.map(|entry| entry.unwrap().path()))
+            .map(|paths| paths.filter(|path| !path.ends_with("kept")).collect())
             .unwrap_or_default();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
@@ -237,6 +260,16 @@ impl Gateway {
 
     pub fn manifest(&self, name: &str) -> PathBuf {
         self.folder.path().join("manifests").join(name)
+    }
+
+    /// A path in the folder that has the manifests and the state folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The status and the body of check_ready; `None` before the admin port answers.
+    pub async fn check_ready(&self) -> Option<(u16, String)> {
+        self.admin_get("/ambassador/v0/check_ready").await
     }
 
     /// What nuncio and Envoy said.

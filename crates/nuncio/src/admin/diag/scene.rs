@@ -96,7 +96,7 @@ impl Scene {
             |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             identity: Arc::clone(&admin.identity),
-            report: overview::report(&served, &xds, &envoy),
+            report: overview::report(&served, &xds, &envoy, admin.not_kept.borrow().as_ref()),
             served,
             xds,
             envoy,

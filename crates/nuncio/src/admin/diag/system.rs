@@ -69,7 +69,9 @@ fn env_status(scene: &Scene) -> BTreeMap<&'static str, Value> {
 pub(in crate::admin) fn is_alive(envoy: &supervisor::State) -> bool {
     matches!(
         envoy,
-        supervisor::State::Running { .. } | supervisor::State::Draining { .. }
+        supervisor::State::Elsewhere
+            | supervisor::State::Running { .. }
+            | supervisor::State::Draining { .. }
     )
 }
 

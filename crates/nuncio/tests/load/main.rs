@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod soak;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
