@@ -1,7 +1,7 @@
 //! nuncio and a real Envoy, put together as `nuncio run` does, in this process: so that an answer
 //! of Envoy is awaited where it arrives and nothing has to be asked for again and again.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +28,6 @@ pub(crate) async fn in_time<T>(work: impl Future<Output = anyhow::Result<T>>) ->
     tokio::time::timeout(LONGEST, work)
         .await
         .unwrap_or_else(|_| Err(anyhow::anyhow!("not done within {LONGEST:?}")))
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// Starts an Envoy with one worker.

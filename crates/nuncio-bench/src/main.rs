@@ -74,7 +74,7 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     for &size in &args.served.0 {
         let folder = tempfile::tempdir()?;
-        manifests::services(folder.path(), size, gateway::free_port()?)?;
+        manifests::services(folder.path(), size, nuncio_echo::free_port())?;
         figures.extend(measure(args, served::NAME, size, folder.path(), 1)?);
     }
     for &size in &args.fleet.0 {

@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::Context;
 use nuncio::supervisor::{Handle, StateDir};
 use nuncio_echo::client::{Client, Protocol, Target};
-use nuncio_echo::{Echo, Running};
+use nuncio_echo::{Echo, Running, free_port};
 
 use crate::figure::{Figure, Figures, median};
-use crate::gateway::{Gateway, free_port, in_time, listens, pid, start_envoy};
+use crate::gateway::{Gateway, in_time, listens, pid, start_envoy};
 use crate::{manifests, plain, usage};
 
 pub(crate) const NAME: &str = "routing";
@@ -27,7 +27,7 @@ pub(crate) async fn measure(
     let states = tempfile::tempdir()?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let upstream = Echo::new("upstream").start(any_port).await?;
-    let port = free_port()?;
+    let port = free_port();
     manifests::routes(folder, size, port, upstream.address())?;
     let gateway = Gateway::start(folder, &states.path().join("nuncio"), envoy).await?;
     let state = states.path().join("plain");
@@ -59,7 +59,7 @@ async fn beside_plain(
         .filter(|group| !group.built_in)
         .map(|group| group.prefix.clone())
         .collect();
-    let plain_port = free_port()?;
+    let plain_port = free_port();
     let state_dir = StateDir::open(state)?;
     let bootstrap = plain::bootstrap(
         &state_dir.admin_socket(),

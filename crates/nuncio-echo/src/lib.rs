@@ -18,10 +18,12 @@
 
 pub mod certs;
 pub mod client;
+mod port;
 mod respond;
 mod seen;
 mod server;
 mod tls;
 
+pub use port::free_port;
 pub use seen::Seen;
 pub use server::{Echo, Running};

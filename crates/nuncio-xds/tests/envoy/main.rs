@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nuncio_echo::free_port;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_xds::{Counters, Options};
 use resources::Config;
 use serde_json::{Value, json};
-use support::{Connection, Fixture, certificate, free_port, get, get_tls, upstream};
+use support::{Connection, Fixture, certificate, get, get_tls, upstream};
 use tokio::task::JoinSet;
 
 const NO_DELAY: Duration = Duration::ZERO;

@@ -325,12 +325,3 @@ pub fn certificate() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["test".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
-
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}

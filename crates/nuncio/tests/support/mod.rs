@@ -3,13 +3,14 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nuncio_echo::client::{Client, Protocol, Target};
+pub use nuncio_echo::free_port;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,12 +22,6 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at what has no event that could be awaited from outside the process.
 const LOOK: Duration = Duration::from_millis(10);
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// The Envoy program that `make test` installs.
 pub fn envoy() -> PathBuf {
