@@ -12,7 +12,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
-use nuncio_translate::{Element, Settings, Store, Touched, Translator, ingress};
+use nuncio_translate::{Elements, Settings, Store, Touched, Translator, ingress};
 use nuncio_xds::Refusal;
 use tokio::sync::watch;
 
@@ -30,7 +30,7 @@ pub struct Served {
     /// What is in effect, by resource.
     pub inventory: Arc<Inventory>,
     /// The resources of getambassador.io that could be read.
-    pub elements: Arc<[Arc<dyn Element>]>,
+    pub elements: Elements,
     pub ingress_status: ingress::Status,
     /// Emissary's keys of the resources that the report is about.
     pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
@@ -222,7 +222,7 @@ impl Engine {
             gateway: translation.gateway,
             report: Arc::new(report),
             inventory: Arc::new(translation.inventory),
-            elements: self.store.elements().into(),
+            elements: self.store.elements(),
             ingress_status: translation.ingress_status,
             keys: Arc::new(keys),
             snapshot: Arc::new(snapshot),

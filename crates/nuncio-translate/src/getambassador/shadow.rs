@@ -1,7 +1,7 @@
 //! Which groups no request reaches, because an earlier one takes all of theirs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use nuncio_model::Reason;
@@ -73,7 +73,7 @@ struct Candidate {
 /// Goes through the groups once. What an earlier route takes is found by the beginnings of a later
 /// one's path and the parts of its conditions, never by looking at all earlier ones.
 fn candidates(groups: &[Arc<Group>]) -> Vec<Candidate> {
-    let mut seen: Seen<'_> = HashMap::new();
+    let mut seen = Seen::default();
     let mut candidates = Vec::new();
     for (index, group) in groups.iter().enumerate() {
         let wider = group.routes.iter().map(|route| wider(&seen, route));
@@ -87,14 +87,26 @@ fn candidates(groups: &[Arc<Group>]) -> Vec<Candidate> {
         let whole = group.routes.iter();
         for route in whole.filter(|route| route.matches.fraction.is_none()) {
             let conditions = conditions(route);
-            let place = seen.entry(Reach::of(route)).or_default();
+            let reach = Reach::of(route);
+            let lengths = seen
+                .lengths
+                .entry((reach.form, reach.any_case))
+                .or_default();
+            lengths.insert(reach.text.len());
+            let place = seen.places.entry(reach).or_default();
             place.entry(conditions).or_default().push(index);
         }
     }
     candidates
 }
 
-type Seen<'g> = HashMap<Reach<'g>, BTreeMap<Vec<Condition<'g>>, Vec<usize>>>;
+/// The routes of earlier groups.
+#[derive(Default)]
+struct Seen<'g> {
+    places: HashMap<Reach<'g>, BTreeMap<Vec<Condition<'g>>, Vec<usize>>>,
+    /// How long the texts of the places are: most are of a few lengths.
+    lengths: HashMap<(Form, bool), BTreeSet<usize>>,
+}
 
 /// Which paths a route takes.
 #[derive(PartialEq, Eq, Hash)]
@@ -131,10 +143,6 @@ impl<'g> Reach<'g> {
             },
         };
         let any_case = !route.matches.case_sensitive && form != Form::Regex;
-        Self::new(form, text, any_case)
-    }
-
-    fn new(form: Form, text: &'g str, any_case: bool) -> Self {
         let text = match any_case {
             true => Cow::Owned(text.to_lowercase()),
             false => Cow::Borrowed(text),
@@ -186,8 +194,8 @@ fn wider(seen: &Seen<'_>, route: &Route) -> Vec<usize> {
     let whole = (conditions.len() > MANY_CONDITIONS).then(|| conditions.clone());
     let parts: Vec<_> = parts.chain(whole).collect();
     let mut found = Vec::new();
-    reaches(route, |reach| {
-        if let Some(place) = seen.get(&reach) {
+    reaches(seen, route, |reach| {
+        if let Some(place) = seen.places.get(&reach) {
             found.extend(parts.iter().filter_map(|part| place.get(part)).flatten());
         }
     });
@@ -196,36 +204,43 @@ fn wider(seen: &Seen<'_>, route: &Route) -> Vec<usize> {
     found
 }
 
-/// Calls with each reach that holds all of a route's.
-fn reaches(route: &Route, mut with: impl FnMut(Reach<'_>)) {
+/// Calls with each reach that holds all of a route's, and may be among the places.
+fn reaches(seen: &Seen<'_>, route: &Route, mut with: impl FnMut(Reach<'_>)) {
     let own = Reach::of(route);
     // Every path that the route takes begins with this, and goes on as it likes.
     let beginning = match own.form {
         Form::Regex => literal_prefix(&own.text),
         _ => &*own.text,
     };
-    let cases: &[bool] = if own.any_case {
-        &[true]
-    } else {
-        &[false, true]
-    };
-    for any_case in cases {
-        for (end, _) in beginning.char_indices().skip(1) {
-            let shorter = &beginning[..end];
-            with(Reach::new(Form::Prefix, shorter, *any_case));
-            if beginning[end..].starts_with('/') {
-                with(Reach::new(Form::Segments, shorter, *any_case));
+    let folded = beginning.to_lowercase();
+    let cases = [(false, beginning), (true, &*folded)];
+    for (any_case, text) in cases.into_iter().filter(|case| case.0 || !own.any_case) {
+        let lengths = |form| {
+            let lengths = seen.lengths.get(&(form, any_case)).into_iter().flatten();
+            lengths.copied().take_while(|length| *length <= text.len())
+        };
+        let reach = |form, text| Reach {
+            form,
+            text: Cow::Borrowed(text),
+            any_case,
+        };
+        for end in lengths(Form::Prefix).filter(|end| text.is_char_boundary(*end)) {
+            with(reach(Form::Prefix, &text[..end]));
+        }
+        for end in lengths(Form::Segments).filter(|end| text.is_char_boundary(*end)) {
+            let whole = end == text.len() && matches!(own.form, Form::Segments | Form::Exact);
+            if whole || text[end..].starts_with('/') {
+                with(reach(Form::Segments, &text[..end]));
             }
         }
-        with(Reach::new(Form::Prefix, beginning, *any_case));
         match own.form {
-            Form::Prefix => {}
-            Form::Segments => with(Reach::new(Form::Segments, beginning, *any_case)),
-            Form::Exact => {
-                with(Reach::new(Form::Segments, beginning, *any_case));
-                with(Reach::new(Form::Exact, beginning, *any_case));
-            }
-            Form::Regex => with(Reach::new(Form::Regex, &own.text, false)),
+            Form::Exact => with(reach(Form::Exact, text)),
+            Form::Regex => with(Reach {
+                form: Form::Regex,
+                text: Cow::Borrowed(&own.text),
+                any_case: false,
+            }),
+            Form::Prefix | Form::Segments => {}
         }
     }
 }

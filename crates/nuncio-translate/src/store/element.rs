@@ -1,7 +1,7 @@
 //! The resources of getambassador.io that count, whatever their kind, as diagnostics show them.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nuncio_api::{ObjectMeta, SourceRef, getambassador};
 use nuncio_model::ResourceId;
@@ -67,34 +67,76 @@ fn prune(value: &mut Value) {
     }
 }
 
-impl Store {
-    /// In the order of their kinds and keys. Secrets are not among them.
-    pub fn elements(&self) -> Vec<Arc<dyn Element>> {
-        let mut all: Vec<Arc<dyn Element>> = Vec::new();
-        add(&mut all, &self.modules);
-        add(&mut all, &self.listeners);
-        add(&mut all, &self.hosts);
-        add(&mut all, &self.mappings);
-        add(&mut all, &self.tcp_mappings);
-        add(&mut all, &self.tls_contexts);
-        add(&mut all, &self.service_resolvers);
-        add(&mut all, &self.endpoint_resolvers);
-        add(&mut all, &self.consul_resolvers);
-        add(&mut all, &self.auth_services);
-        add(&mut all, &self.rate_limit_services);
-        add(&mut all, &self.tracing_services);
-        add(&mut all, &self.log_services);
-        add(&mut all, &self.dev_portals);
-        all
-    }
+/// All of them as they are at one moment. Cheap to have: they are put together for who looks.
+#[derive(Clone, Default)]
+pub struct Elements(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    kinds: Vec<Box<dyn Kind>>,
+    all: OnceLock<Vec<Arc<dyn Element>>>,
 }
 
-fn add<T>(all: &mut Vec<Arc<dyn Element>>, table: &Table<T>)
+trait Kind: Send + Sync {
+    fn elements(&self) -> Vec<Arc<dyn Element>>;
+}
+
+impl<T> Kind for Table<T>
 where
     T: Serialize + Debug + Send + Sync + 'static,
 {
-    for object in table.by_rkey() {
-        let object: Arc<dyn Element> = Arc::<Object<T>>::clone(object);
-        all.push(object);
+    fn elements(&self) -> Vec<Arc<dyn Element>> {
+        let elements = self.by_rkey().into_iter();
+        elements
+            .map(|object| Arc::<Object<T>>::clone(object) as Arc<dyn Element>)
+            .collect()
     }
+}
+
+impl Elements {
+    /// In the order of their kinds and keys.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Element>> {
+        let kinds = &self.0.kinds;
+        let all = || kinds.iter().flat_map(|kind| kind.elements()).collect();
+        self.0.all.get_or_init(all).iter()
+    }
+}
+
+impl Debug for Elements {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Store {
+    /// Secrets are not among them.
+    pub fn elements(&self) -> Elements {
+        let kinds = vec![
+            kind(&self.modules),
+            kind(&self.listeners),
+            kind(&self.hosts),
+            kind(&self.mappings),
+            kind(&self.tcp_mappings),
+            kind(&self.tls_contexts),
+            kind(&self.service_resolvers),
+            kind(&self.endpoint_resolvers),
+            kind(&self.consul_resolvers),
+            kind(&self.auth_services),
+            kind(&self.rate_limit_services),
+            kind(&self.tracing_services),
+            kind(&self.log_services),
+            kind(&self.dev_portals),
+        ];
+        Elements(Arc::new(Inner {
+            kinds,
+            all: OnceLock::new(),
+        }))
+    }
+}
+
+fn kind<T>(table: &Table<T>) -> Box<dyn Kind>
+where
+    T: Serialize + Debug + Send + Sync + 'static,
+{
+    Box::new(table.apart())
 }

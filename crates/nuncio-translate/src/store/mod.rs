@@ -33,7 +33,7 @@ use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Report, ResourceId};
 use serde_json::Value;
 
-pub use element::Element;
+pub use element::{Element, Elements};
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};

@@ -82,6 +82,14 @@ impl<T> Table<T> {
         self.tracker = tracker.clone();
     }
 
+    /// The same objects, of which it is not noted who reads them.
+    pub(super) fn apart(&self) -> Self {
+        Self {
+            tracker: Tracker::default(),
+            ..self.clone()
+        }
+    }
+
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
         self.tracker.read(|| self.object(namespace, name));
         self.counting.get(namespace)?.get(name)

@@ -27,7 +27,7 @@ pub(super) struct ElementInfo<'a> {
 /// Keys of resources by the keys that stand for them: their own, and without its number.
 pub(super) fn sources(scene: &Scene) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for element in &*scene.served.elements {
+    for element in scene.served.elements.iter() {
         let rkey = element.rkey();
         for key in [rkey, unnumbered(rkey)] {
             sources.entry(key).or_default().insert(rkey);
@@ -53,7 +53,7 @@ fn unnumbered(rkey: &str) -> &str {
 /// By key. Resources of different kinds may have one key; Emissary shows the first.
 pub(super) fn elements(scene: &Scene) -> BTreeMap<String, ElementInfo<'_>> {
     let mut elements = BTreeMap::new();
-    for element in &*scene.served.elements {
+    for element in scene.served.elements.iter() {
         elements
             .entry(element.rkey().to_owned())
             .or_insert_with(|| {
