@@ -9,6 +9,8 @@ use std::sync::Arc;
 use nuncio::engine::{Engine, Recomputed, Served};
 use nuncio::quarantine::Found;
 use nuncio_api::{ObjectKey, RawObject};
+use nuncio_envoy_api::envoy::config::route::v3::RouteConfiguration;
+use nuncio_envoy_api::resource::ResourceType;
 use nuncio_model::{Origin, Reason, ResourceId};
 use nuncio_sources::{ChangeSet, manifest};
 use nuncio_translate::{Scope, Settings, Store};
@@ -16,6 +18,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use prost::Message;
+
+const TREE_STEPS: usize = 250;
 
 /// Without NUNCIO_STEPS.
 const STEPS: usize = 1_000;
@@ -268,6 +273,76 @@ fn what_is_left_uncomputed_is_as_it_was() {
 
 /// What is left out is input: the order in which it came about does not count, and nothing else
 /// differs from its not being there.
+/// Tables that are searched as trees, of which only some nodes are encoded anew.
+#[test]
+fn what_is_left_of_a_tree_is_as_it_was() {
+    let mut runner = TestRunner::deterministic();
+    let path = prop::collection::vec(select(vec!["a", "b", "ab", "/", "/c/"]), 0..4);
+    let more = select(vec![
+        "",
+        "",
+        "",
+        ", precedence: 1",
+        ", headers: {x: y}",
+        ", query_parameters: {q: r}",
+        ", prefix_exact: true",
+        ", case_sensitive: false",
+        ", method: GET",
+        ", prefix_regex: true",
+        ", timeout_ms: 7000",
+    ]);
+    let mapping =
+        (0..90u32, path, more, prop::bool::weighted(0.9)).prop_map(|(n, path, more, present)| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\n\
+                 metadata: {{name: m{n}, namespace: default}}\n\
+                 spec: {{hostname: \"*\", prefix: \"/{}\", service: s{n}{more}}}\n",
+                path.concat()
+            );
+            (n, present.then_some(text))
+        });
+    let mappings = prop::collection::vec(mapping, 1..4);
+    let listener = "apiVersion: getambassador.io/v3alpha1\nkind: Listener\n\
+        metadata: {name: l, namespace: default}\n\
+        spec: {port: 8080, protocol: HTTP, securityModel: SECURE, hostBinding: {namespace: {from: ALL}}}\n";
+    let mut state: BTreeMap<u32, (ObjectKey, String)> = BTreeMap::new();
+    let mut incremental = engine();
+    incremental.apply(ChangeSet {
+        upserted: objects(listener),
+        ..ChangeSet::default()
+    });
+    let mut trees = 0;
+    for step in 0..TREE_STEPS {
+        let mut change = ChangeSet::default();
+        for (n, text) in BTreeMap::from_iter(mappings.new_tree(&mut runner).unwrap().current()) {
+            let Some(text) = text else {
+                let gone = state.remove(&n);
+                change.deleted.extend(gone.map(|(key, _)| key));
+                continue;
+            };
+            let object = objects(&text).remove(0);
+            state.insert(n, (object.key(), text));
+            change.upserted.push(object);
+        }
+        let served = incremental.apply(change);
+        let all: String = state
+            .values()
+            .map(|(_, text)| format!("---\n{text}"))
+            .collect();
+        let cold = engine().apply(ChangeSet {
+            upserted: objects(&format!("{listener}{all}")),
+            ..ChangeSet::default()
+        });
+        assert_same(step, &served.gateway, &cold.gateway);
+        assert!(served.snapshot == cold.snapshot, "step {step}");
+        let tables = served.snapshot.of(ResourceType::RouteConfiguration);
+        let table = tables.values().next().unwrap();
+        let table = RouteConfiguration::decode(table.body.clone()).unwrap();
+        trees += usize::from(table.virtual_hosts[0].matcher.is_some());
+    }
+    assert!(trees > TREE_STEPS / 4, "only {trees} of {TREE_STEPS}");
+}
+
 #[test]
 fn what_is_left_out_stays_so_until_it_changes() {
     let listener = "apiVersion: getambassador.io/v3alpha1\nkind: Listener\n\

@@ -219,6 +219,13 @@ pub const VARIABLES: &[Variable] = &[
         Read("`envoy` in `PATH`", "the Envoy program (`--envoy`)"),
     ),
     variable(
+        "NUNCIO_NO_ENVOY",
+        Read(
+            "`false`",
+            "`true` starts no Envoy: only those elsewhere are served (`--no-envoy`)",
+        ),
+    ),
+    variable(
         "NUNCIO_POD_LABELS_FILE",
         Read(
             "–",
@@ -230,6 +237,28 @@ pub const VARIABLES: &[Variable] = &[
         Read(
             "below `XDG_STATE_HOME` or `HOME`",
             "folder for sockets and for what a restart needs (`--state-dir`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_XDS_CERT",
+        Read("–", "certificate of `--xds-listen` (`--xds-cert`)"),
+    ),
+    variable(
+        "NUNCIO_XDS_CLIENT_CA",
+        Read(
+            "–",
+            "authorities that vouch for Envoys elsewhere (`--xds-client-ca`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_XDS_KEY",
+        Read("–", "private key of `--xds-listen` (`--xds-key`)"),
+    ),
+    variable(
+        "NUNCIO_XDS_LISTEN",
+        Read(
+            "–",
+            "address on which Envoys elsewhere are served (`--xds-listen`)",
         ),
     ),
     variable("SCOUT_DISABLE", No("nuncio reports to nobody")),
