@@ -6,6 +6,7 @@ export NUNCIO_ENVOY
 
 # Other sizes than the bench's own; an empty one leaves the measurement out.
 SIZES_OPTION = --sizes "$(SIZES)"
+HOSTS_OPTION = --hosts "$(HOSTS)"
 SERVED_OPTION = --served "$(SERVED)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 
@@ -27,7 +28,7 @@ test: toolchain ## Install what the tests need and run all of them
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES SERVED ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES HOSTS SERVED ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions
