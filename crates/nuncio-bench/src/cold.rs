@@ -15,7 +15,11 @@ pub(crate) const NAME: &str = "cold";
 pub(crate) const HOSTS: &str = "hosts";
 
 /// Meant to be all that a process does: the memory is the process's.
-pub(crate) fn measure(name: &str, folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn measure(
+    name: &'static str,
+    folder: &Path,
+    size: usize,
+) -> anyhow::Result<Vec<Figure>> {
     let mut sources = Folder::new(vec![folder.to_owned()]);
     let (parse, changes) = timed(|| sources.scan().unwrap_or_default());
     let mut store = Store::new(Scope::default());
