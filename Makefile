@@ -6,6 +6,7 @@ export NUNCIO_ENVOY
 
 # Other sizes than the bench's own; an empty one leaves the measurement out.
 SIZES_OPTION = --sizes "$(SIZES)"
+HOSTS_OPTION = --hosts "$(HOSTS)"
 SERVED_OPTION = --served "$(SERVED)"
 FLEET_OPTION = --fleet "$(FLEET)"
 ROUTES_OPTION = --routes "$(ROUTES)"
@@ -32,7 +33,7 @@ soak: toolchain ## Change and kill things under load for SECONDS (default 600)
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES SERVED FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES HOSTS SERVED FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

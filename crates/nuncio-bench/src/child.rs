@@ -64,7 +64,8 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     let (folder, size) = (args.folder.as_path(), args.size);
     let envoy = || args.envoy.as_deref().context("give --envoy PATH");
     let figures = match args.measure.as_str() {
-        cold::NAME => cold::measure(folder, size)?,
+        cold::NAME => cold::measure(cold::NAME, folder, size)?,
+        cold::HOSTS => cold::measure(cold::HOSTS, folder, size)?,
         change::NAME => change::measure(folder, size)?,
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
         fleet::NAME => runtime()?.block_on(fleet::measure(folder, size))?,

@@ -38,6 +38,9 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings that are translated, and changed in the process.
     #[arg(long, default_value = "1000,10000,100000")]
     pub(crate) sizes: Sizes,
+    /// Numbers of Hosts under which 10,000 Mappings are translated.
+    #[arg(long, default_value = "1,1000")]
+    pub(crate) hosts: Sizes,
     /// Numbers of Mappings among which a change is followed to Envoy.
     #[arg(long, default_value = "1000,10000")]
     pub(crate) served: Sizes,

@@ -11,8 +11,15 @@ use crate::usage::{peak_memory, timed};
 
 pub(crate) const NAME: &str = "cold";
 
+/// The same where the size is the number of Hosts.
+pub(crate) const HOSTS: &str = "hosts";
+
 /// Meant to be all that a process does: the memory is the process's.
-pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn measure(
+    name: &'static str,
+    folder: &Path,
+    size: usize,
+) -> anyhow::Result<Vec<Figure>> {
     let mut sources = Folder::new(vec![folder.to_owned()]);
     let (parse, changes) = timed(|| sources.scan().unwrap_or_default());
     let mut store = Store::new(Scope::default());
@@ -23,7 +30,7 @@ pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>>
         timed(|| nuncio_translate::translate(&mut store, &settings, none));
     let (encode, snapshot) = timed(|| nuncio_envoy::encode(&translation.gateway));
 
-    let mut figures = Figures::new(NAME, size);
+    let mut figures = Figures::new(name, size);
     figures.add("parse (CPU)", "ms", parse);
     figures.add("store (CPU)", "ms", apply);
     figures.add("translate (CPU)", "ms", translate);

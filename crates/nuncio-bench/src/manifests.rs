@@ -48,6 +48,16 @@ pub(crate) fn services(folder: &Path, mappings: usize, port: u16) -> anyhow::Res
     write_changed(folder, 0, 0)
 }
 
+/// So many Mappings for every name, and so many Hosts, each with a Mapping of its own.
+pub(crate) fn hosts(folder: &Path, hosts: usize, mappings: usize, port: u16) -> anyhow::Result<()> {
+    services(folder, mappings, port)?;
+    let mut text = String::new();
+    for name in (0..hosts).map(name) {
+        text.push_str(&host(&name));
+    }
+    write(folder, "hosts.yaml", &text)
+}
+
 /// So many Mappings to one upstream.
 pub(crate) fn routes(
     folder: &Path,
@@ -116,6 +126,33 @@ spec:
   requestPolicy:
     insecure:
       action: Route
+"
+    )
+}
+
+fn host(name: &str) -> String {
+    format!(
+        "\
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Host
+metadata:
+  name: {name}
+spec:
+  hostname: {name}.example
+  requestPolicy:
+    insecure:
+      action: Route
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Mapping
+metadata:
+  name: own-{name}
+  namespace: default
+spec:
+  hostname: {name}.example
+  prefix: /own/
+  service: {CHANGED}
 "
     )
 }

@@ -1,6 +1,6 @@
 //! RDS: [`RouteTable`] → `RouteConfiguration`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
@@ -38,9 +38,9 @@ pub fn route_configuration_with(table: &RouteTable, search: RouteSearch) -> Reso
 
 /// Encodes a route table, as far as it is another than the last.
 pub(crate) fn route_configuration(memory: &mut Memory, table: &RouteTable) -> Resource {
-    let hosts = &table.virtual_hosts;
-    let there = |name: &Arc<str>| hosts.iter().any(|host| host.name == *name);
-    memory.0.retain(|name, _| there(name));
+    let hosts = table.virtual_hosts.iter();
+    let names: HashSet<&Arc<str>> = hosts.map(|host| &host.name).collect();
+    memory.0.retain(|name, _| names.contains(name));
     remembering(memory, table, RouteSearch::Fastest)
 }
 

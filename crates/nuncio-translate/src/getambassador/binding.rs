@@ -9,7 +9,7 @@ use nuncio_model::listener::Transport;
 use nuncio_model::value::Domain;
 
 use super::Context;
-use super::association::{globs_intersect, selects, selects_loosely, unknown_operator};
+use super::association::{selects, unknown_operator};
 use super::chain;
 use super::group::Group;
 use super::host::Host;
@@ -17,13 +17,14 @@ use super::listener::Reported;
 use super::mapping::Association;
 use super::mistake::Mistake;
 use super::stack::Stack;
+use super::taken::{self, Taken};
 use crate::store::Object;
 
 /// A Host on a Listener.
 pub(super) struct Bound<'h> {
     pub(super) host: &'h Host,
-    /// Indices of the groups that it takes, in order.
-    pub(super) groups: Vec<usize>,
+    /// Indices of the groups that may answer its requests, in order.
+    pub(super) groups: Arc<[usize]>,
 }
 
 /// Whether a binding can be read.
@@ -81,7 +82,7 @@ pub(super) fn bound<'h>(
     object: &Object<Listener>,
     stack: Stack,
     hosts: &'h [Host],
-    groups: &[Arc<Group>],
+    index: &mut taken::Index<'_>,
     reported: &mut Reported,
 ) -> Vec<Bound<'h>> {
     let Some(binding) = object.spec.host_binding.as_ref() else {
@@ -90,7 +91,7 @@ pub(super) fn bound<'h>(
     let namespace = binding.namespace.as_ref();
     let all = namespace.and_then(|namespace| namespace.from) == Some(NamespaceFrom::All);
     let mut taken: HashMap<&Domain, usize> = HashMap::new();
-    let mut bound: Vec<Bound<'h>> = Vec::new();
+    let mut bound: Vec<(&'h Host, Taken)> = Vec::new();
     for host in hosts.iter().filter(|_| stack.http) {
         let near = all || host.namespace == object.namespace();
         let selected = binding
@@ -102,7 +103,7 @@ pub(super) fn bound<'h>(
         }
         // The first counts, for TLS and cleartext alike.
         if let Some(at) = taken.get(&host.hostname) {
-            let first = bound[*at].host;
+            let first = bound[*at].0;
             let same = host.made && first.same_tls(host, &context.gateway);
             if !same && reported.duplicates.insert(host.key()) {
                 let (whose, hostname) = (&first.origin.resource, &host.hostname);
@@ -124,22 +125,19 @@ pub(super) fn bound<'h>(
             }
             if host.made && first.made {
                 // A hostname may stand in the rules of several.
-                let groups = groups_of(context, groups, host);
-                reported.bound.extend(&groups);
-                let all = &mut bound[*at].groups;
-                all.extend(groups);
-                all.sort_unstable();
-                all.dedup();
+                bound[*at].1.add(index.taken(host));
             }
             continue;
         }
         taken.insert(&host.hostname, bound.len());
         reported.served.insert(Arc::clone(&host.origin.resource));
-        let groups = groups_of(context, groups, host);
-        reported.bound.extend(&groups);
-        bound.push(Bound { host, groups });
+        bound.push((host, index.taken(host)));
     }
+    let lists = index.lists(&bound);
+    let bound = bound.into_iter().zip(lists);
     bound
+        .map(|((host, _), groups)| Bound { host, groups })
+        .collect()
 }
 
 /// QUIC is TLS 1.3, and nothing else.
@@ -167,44 +165,6 @@ fn can_serve(
             .help("over TCP it is in effect as it is written");
     }
     false
-}
-
-fn groups_of(context: &Context<'_>, groups: &[Arc<Group>], host: &Host) -> Vec<usize> {
-    if host.closed {
-        return Vec::new();
-    }
-    let strict = context.settings.strict_label_selectors;
-    groups
-        .iter()
-        .enumerate()
-        .filter(|(_, group)| group.built_in || takes(host, group, strict))
-        .map(|(index, _)| index)
-        .collect()
-}
-
-fn takes(host: &Host, group: &Group, strict: bool) -> bool {
-    if host.made
-        && group.made
-        && let Association::Hostname(hostname) = &group.association
-        && hostname != "*"
-        && globs_intersect(host.hostname.as_str(), hostname)
-    {
-        // A certificate serves every rule for its name, whichever resource has the rule.
-        return true;
-    }
-
-    let hostname = match &group.association {
-        Association::Hostname(hostname) => Some(globs_intersect(host.hostname.as_str(), hostname)),
-        Association::Every => Some(true),
-        Association::Labels => None,
-    };
-    match (&host.selector, hostname) {
-        (None, hostname) => hostname.unwrap_or(false),
-        (Some(selector), Some(hostname)) if strict => hostname && selects(selector, &group.labels),
-        (Some(selector), Some(hostname)) => hostname || selects_loosely(selector, &group.labels),
-        (Some(selector), None) if strict => selects(selector, &group.labels),
-        (Some(selector), None) => selects_loosely(selector, &group.labels),
-    }
 }
 
 /// Says which Mappings no Host takes.

@@ -21,6 +21,7 @@ use super::security::Variant;
 use super::shadow;
 use super::stack::{self, Stack};
 use super::statistics;
+use super::taken;
 use super::tcpmapping::TcpGroup;
 use crate::store::Object;
 
@@ -35,6 +36,7 @@ pub(super) fn listeners(
     tcp: &[TcpGroup],
 ) {
     let mut reported = Reported::default();
+    let mut index = taken::Index::new(groups, context.settings.strict_label_selectors);
     let mut names = HashSet::new();
     let mut builds: Vec<Build<'_>> = Vec::new();
     // Listeners for a port of TCP, by port, that are not in effect.
@@ -53,7 +55,7 @@ pub(super) fn listeners(
                     object,
                     stack,
                     groups,
-                    bound: binding::bound(context, object, stack, hosts, groups, &mut reported),
+                    bound: binding::bound(context, object, stack, hosts, &mut index, &mut reported),
                     tcp: tcp.collect(),
                     http3: stack.transport == Transport::Quic,
                 });
@@ -84,13 +86,13 @@ pub(super) fn listeners(
     };
     let left: Vec<&TcpGroup> = tcp.iter().filter(|group| !listened(group)).collect();
     of_tcp_mappings(context, &left, &idle, &mut names);
-    let bound = builds.iter().flat_map(|build| &build.bound);
-    shadow::report(context, groups, bound.map(|bound| bound.groups.as_slice()));
+    shadow::report(context, groups, index.distinct());
     let serves_http = builds.iter().any(|build| build.stack.http);
     if context.store.listeners.is_empty() || !serves_http && idle.is_empty() {
         no_listener(context, groups);
     } else if !reported.served.is_empty() {
-        binding::not_bound(context, groups, &reported.bound);
+        let bound = index.distinct().flatten().copied().collect();
+        binding::not_bound(context, groups, &bound);
     }
 }
 
@@ -217,8 +219,6 @@ pub(super) struct Reported {
     pub(super) without_tls: HashSet<(Origin, Domain)>,
     /// Hosts that HTTP/3 cannot serve.
     pub(super) without_http3: HashSet<(Origin, Domain)>,
-    /// Groups that some Host takes, by index.
-    pub(super) bound: HashSet<usize>,
     /// Hosts on some Listener.
     pub(super) served: HashSet<Arc<ResourceId>>,
 }
@@ -394,10 +394,11 @@ impl Build<'_> {
     /// Hosts with the same routes and the same say on cleartext are one virtual host.
     fn virtual_hosts(&self) -> Vec<VirtualHost> {
         let mut classes: Vec<VirtualHost> = Vec::new();
-        let mut index: HashMap<(&[usize], u8, bool), usize> = HashMap::new();
+        let mut index: HashMap<(*const usize, u8, bool), usize> = HashMap::new();
         let response_headers = self.response_headers();
         for Bound { host, groups } in &self.bound {
-            let class = (groups.as_slice(), host.insecure as u8, host.closed);
+            // Equal lists are one.
+            let class = (groups.as_ptr(), host.insecure as u8, host.closed);
             if let Some(at) = index.get(&class) {
                 classes[*at].domains.push(host.hostname.clone());
                 classes[*at].origins.push(host.origin.clone());

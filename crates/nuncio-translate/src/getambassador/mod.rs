@@ -40,6 +40,7 @@ mod shadow;
 mod share;
 mod stack;
 mod statistics;
+mod taken;
 mod tcpmapping;
 mod tls;
 mod tls_module;

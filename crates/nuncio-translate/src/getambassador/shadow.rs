@@ -1,7 +1,7 @@
 //! Which groups no request reaches, because an earlier one takes all of theirs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nuncio_model::Reason;
@@ -14,7 +14,8 @@ use super::group::Group;
 const MANY_CONDITIONS: usize = 6;
 
 /// Reports the groups that are shadowed under every Host. `lists` are the groups that Hosts take,
-/// each in order; they matter only for the few groups that are shadowed by their criteria.
+/// each in order and each once; they matter only for the few groups that are shadowed by their
+/// criteria.
 pub(super) fn report<'l>(
     context: &mut Context<'_>,
     groups: &[Arc<Group>],
@@ -24,13 +25,18 @@ pub(super) fn report<'l>(
     if candidates.is_empty() {
         return;
     }
-    let lists: HashSet<&[usize]> = lists.collect();
+    let later = candidates.iter().map(|candidate| candidate.later);
+    let mut holding: HashMap<usize, Vec<&[usize]>> = later.map(|at| (at, Vec::new())).collect();
+    for list in lists {
+        for group in list {
+            if let Some(holding) = holding.get_mut(group) {
+                holding.push(list);
+            }
+        }
+    }
     for Candidate { later, earlier } in candidates {
         let mut shadowing = None;
-        let mut holding = lists
-            .iter()
-            .filter(|list| list.binary_search(&later).is_ok());
-        let shadowed = holding.all(|list| {
+        let shadowed = holding[&later].iter().all(|list| {
             earlier.iter().all(|wider| {
                 let taken = |group: &&usize| list.binary_search(group).is_ok();
                 shadowing = wider.iter().find(taken).or(shadowing);
