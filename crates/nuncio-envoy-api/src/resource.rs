@@ -120,3 +120,43 @@ impl Snapshot {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use imbl::ordmap::DiffItem;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is sent to Envoy is what a comparison finds.
+        #[test]
+        fn a_comparison_misses_nothing(
+            first in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<u8>(), any::<bool>()), 0..6),
+        ) {
+            let resource = |text: &str| Arc::new(Resource::new(text.to_owned().into()));
+            let name = |n: &u8| Arc::<str>::from(n.to_string());
+            let old: Resources = first.iter().map(|n| (name(n), resource("old"))).collect();
+            let mut new = old.clone();
+            for (n, present) in &changes {
+                match present {
+                    true => new.insert(name(n), resource("new")),
+                    false => new.remove(&name(n)),
+                };
+            }
+            let mut applied = old.clone();
+            for difference in old.diff(&new) {
+                match difference {
+                    DiffItem::Add(name, now) | DiffItem::Update { new: (name, now), .. } => {
+                        applied.insert(Arc::clone(name), Arc::clone(now));
+                    }
+                    DiffItem::Remove(name, _) => {
+                        applied.remove(name);
+                    }
+                }
+            }
+            prop_assert_eq!(applied, new);
+        }
+    }
+}

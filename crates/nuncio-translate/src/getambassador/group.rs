@@ -1,6 +1,7 @@
 //! Groups: Mappings with equal criteria share their requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use nuncio_api::getambassador::Mapping;
@@ -40,6 +41,8 @@ pub(super) struct Group {
     /// In the order in which they are tried.
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) members: Vec<Member>,
+    /// Equal for groups whose routes match the same.
+    pub(super) shape: u64,
     /// The first route that has error responses of its own.
     own_error_responses: Option<Origin>,
     /// As diagnostics show it.
@@ -522,6 +525,7 @@ impl Plan {
         };
         let own_error_responses = routes.iter().find(own).map(|route| route.origin.clone());
         Some(Group {
+            shape: shape(&routes),
             own_error_responses,
             info: OnceLock::new(),
             variants: Default::default(),
@@ -536,6 +540,16 @@ impl Plan {
             members,
         })
     }
+}
+
+/// A hash of what routes match.
+fn shape(routes: &[Arc<Route>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for route in routes {
+        // The values of a match have no hash of their own.
+        format!("{:?}", route.matches).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// The fields that all members of a group must agree in, where they are set.

@@ -20,6 +20,7 @@ use super::clusters::Clusters;
 use super::group::{self, Groups};
 use super::made::MadeMapping;
 use super::mapping::{self, Parsed};
+use super::shadow::Shadows;
 use crate::EndpointReads;
 use crate::store::{Object, Read};
 
@@ -45,6 +46,7 @@ pub(crate) struct Kept {
     selectors: Vec<Selector>,
     pub(super) groups: Groups,
     pub(super) clusters: Clusters,
+    pub(super) shadows: Shadows,
 }
 
 /// How a Host selects Mappings, and which Host it is.

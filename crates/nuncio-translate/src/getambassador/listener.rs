@@ -18,7 +18,7 @@ use super::group::Group;
 use super::host::Host;
 use super::mistake::Mistake;
 use super::security::Variant;
-use super::shadow;
+use super::shadow::{self, Shadows};
 use super::stack::{self, Stack};
 use super::statistics;
 use super::taken;
@@ -34,6 +34,7 @@ pub(super) fn listeners(
     hosts: &[Host],
     groups: &[Arc<Group>],
     tcp: &[TcpGroup],
+    shadows: &mut Shadows,
 ) {
     let mut reported = Reported::default();
     let mut index = taken::Index::new(groups, context.settings.strict_label_selectors);
@@ -86,7 +87,7 @@ pub(super) fn listeners(
     };
     let left: Vec<&TcpGroup> = tcp.iter().filter(|group| !listened(group)).collect();
     of_tcp_mappings(context, &left, &idle, &mut names);
-    shadow::report(context, groups, index.distinct());
+    shadow::report(context, groups, index.distinct(), shadows);
     let serves_http = builds.iter().any(|build| build.stack.http);
     if context.store.listeners.is_empty() || !serves_http && idle.is_empty() {
         no_listener(context, groups);

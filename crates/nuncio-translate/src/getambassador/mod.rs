@@ -136,7 +136,10 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     });
     kept.update(&mut context, input.changed, input.made_changed);
     let Kept {
-        groups, clusters, ..
+        groups,
+        clusters,
+        shadows,
+        ..
     } = kept;
     let built_in = builtin::groups(&mut context, clusters);
     let groups = order::merge(groups.in_order(), built_in);
@@ -146,7 +149,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);
-    listener::listeners(&mut context, &hosts, &groups, &tcp_groups);
+    listener::listeners(&mut context, &hosts, &groups, &tcp_groups, shadows);
     clusters.finish();
     context.gateway.clusters = clusters.made().clone();
     context.gateway.endpoints = clusters.endpoints().clone();

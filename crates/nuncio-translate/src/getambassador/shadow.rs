@@ -20,8 +20,10 @@ pub(super) fn report<'l>(
     context: &mut Context<'_>,
     groups: &[Arc<Group>],
     lists: impl Iterator<Item = &'l [usize]>,
+    kept: &mut Shadows,
 ) {
-    let candidates = candidates(groups);
+    kept.update(groups);
+    let candidates = &kept.candidates;
     if candidates.is_empty() {
         return;
     }
@@ -46,7 +48,7 @@ pub(super) fn report<'l>(
         let (true, Some(shadowing)) = (shadowed, shadowing) else {
             continue;
         };
-        let (later, earlier) = (&groups[later], &groups[*shadowing]);
+        let (later, earlier) = (&groups[*later], &groups[*shadowing]);
         let Some(first) = earlier.members.first() else {
             continue;
         };
@@ -65,6 +67,26 @@ pub(super) fn report<'l>(
                 .report
                 .warning(&member.origin, Reason::Shadowed, message.clone())
                 .help("give it a higher precedence or the other one narrower conditions, or remove it");
+        }
+    }
+}
+
+/// What was found of groups that match as these do.
+#[derive(Default)]
+pub(super) struct Shadows {
+    /// And which of them are built in.
+    shapes: Vec<(u64, bool)>,
+    candidates: Vec<Candidate>,
+}
+
+impl Shadows {
+    /// Goes through the groups, unless they match what they did, in the same order.
+    fn update(&mut self, groups: &[Arc<Group>]) {
+        let shapes = groups.iter().map(|group| (group.shape, group.built_in));
+        let shapes: Vec<_> = shapes.collect();
+        if shapes != self.shapes {
+            self.shapes = shapes;
+            self.candidates = candidates(groups);
         }
     }
 }
