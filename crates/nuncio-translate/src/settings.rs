@@ -25,6 +25,10 @@ pub struct Settings {
     /// Whether the report also has what is surprising and yet everywhere, for who asks what could
     /// be better.
     pub hints: bool,
+    /// How many routes the Hosts of a Listener may have in lists of their own. What is beyond would
+    /// be more memory than it is worth: then Hosts share one list, whose routes ask for their names,
+    /// and those of one path are tried one after the other.
+    pub most_routes_in_own_lists: usize,
 }
 
 /// A port on which Envoy answers by itself.
@@ -48,6 +52,7 @@ impl Settings {
             strict_label_selectors: true,
             pod_labels: None,
             hints: false,
+            most_routes_in_own_lists: 100_000,
         }
     }
 }

@@ -112,8 +112,11 @@ fn gateway(hosts: &[String], mappings: &[String], selector: &str) -> Gateway {
         .unwrap();
     }
     let scope = Scope::default();
-    let mut settings = Settings::new(&scope);
-    settings.strict_label_selectors = false;
+    let settings = Settings {
+        most_routes_in_own_lists: 1000,
+        strict_label_selectors: false,
+        ..Settings::new(&scope)
+    };
     let mut store = Store::new(scope);
     let parsed = manifest::parse(&Arc::from("x.yaml"), &text).unwrap();
     store.apply(parsed.objects, &[]);

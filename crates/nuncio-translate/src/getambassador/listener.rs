@@ -37,7 +37,7 @@ pub(super) fn listeners(
     shadows: &mut Shadows,
 ) {
     let mut reported = Reported::default();
-    let mut index = taken::Index::new(groups, context.settings.strict_label_selectors);
+    let mut index = taken::Index::new(groups, context.settings);
     let mut names = HashSet::new();
     let mut builds: Vec<Build<'_>> = Vec::new();
     // Listeners for a port of TCP, by port, that are not in effect.

@@ -12,17 +12,17 @@ use super::association::{globs_intersect, selects, selects_loosely};
 use super::group::Group;
 use super::host::Host;
 use super::mapping::Association;
+use crate::Settings;
 
-/// Lists may hold so many groups for each that there is, and [`FEW`] more, before Hosts share one.
+/// Lists may hold so many groups for each that there is, and some more
+/// ([`Settings::most_routes_in_own_lists`]), before Hosts share one.
 const MOST_COPIES: usize = 4;
-
-/// Too few to be worth a thought.
-const FEW: usize = 1000;
 
 /// The groups, by what decides which Hosts take them.
 pub(super) struct Index<'g> {
     groups: &'g [Arc<Group>],
     strict: bool,
+    few: usize,
     /// Those that every Host without a selector takes.
     everyone: Vec<usize>,
     built_in: Vec<usize>,
@@ -53,10 +53,11 @@ impl Taken {
 
 impl<'g> Index<'g> {
     /// `groups` are in order.
-    pub(super) fn new(groups: &'g [Arc<Group>], strict: bool) -> Self {
+    pub(super) fn new(groups: &'g [Arc<Group>], settings: &Settings) -> Self {
         let mut index = Self {
             groups,
-            strict,
+            strict: settings.strict_label_selectors,
+            few: settings.most_routes_in_own_lists,
             everyone: Vec::new(),
             built_in: Vec::new(),
             names: Names::default(),
@@ -119,7 +120,7 @@ impl<'g> Index<'g> {
             everyone.len() + taken.others.len()
         };
         let total: usize = distinct.iter().map(length).sum();
-        let multiply = total > MOST_COPIES * self.groups.len() + FEW;
+        let multiply = total > MOST_COPIES * self.groups.len() + self.few;
         let may_share = |host: &Host, taken: &Taken| multiply && self.may_share(host, taken);
         let sharing: Vec<bool> = hosts.iter().map(|(h, taken)| may_share(h, taken)).collect();
         let mut others = BTreeSet::new();
