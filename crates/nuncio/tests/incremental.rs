@@ -291,16 +291,19 @@ fn what_is_left_of_a_tree_is_as_it_was() {
         ", prefix_regex: true",
         ", timeout_ms: 7000",
     ]);
-    let mapping =
-        (0..90u32, path, more, prop::bool::weighted(0.9)).prop_map(|(n, path, more, present)| {
+    // Half of those that are there keep what they match, and lead elsewhere.
+    let elsewhere = any::<bool>();
+    let mapping = (0..90u32, path, more, prop::bool::weighted(0.9), elsewhere).prop_map(
+        |(n, path, more, present, elsewhere)| {
             let text = format!(
                 "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\n\
                  metadata: {{name: m{n}, namespace: default}}\n\
                  spec: {{hostname: \"*\", prefix: \"/{}\", service: s{n}{more}}}\n",
                 path.concat()
             );
-            (n, present.then_some(text))
-        });
+            (n, (present.then_some(text), elsewhere))
+        },
+    );
     let mappings = prop::collection::vec(mapping, 1..4);
     let listener = "apiVersion: getambassador.io/v3alpha1\nkind: Listener\n\
         metadata: {name: l, namespace: default}\n\
@@ -314,12 +317,20 @@ fn what_is_left_of_a_tree_is_as_it_was() {
     let mut trees = 0;
     for step in 0..TREE_STEPS {
         let mut change = ChangeSet::default();
-        for (n, text) in BTreeMap::from_iter(mappings.new_tree(&mut runner).unwrap().current()) {
-            let Some(text) = text else {
+        let drawn = mappings.new_tree(&mut runner).unwrap().current();
+        for (n, (text, elsewhere)) in BTreeMap::from_iter(drawn) {
+            let Some(mut text) = text else {
                 let gone = state.remove(&n);
                 change.deleted.extend(gone.map(|(key, _)| key));
                 continue;
             };
+            if let Some((_, before)) = state.get(&n).filter(|_| elsewhere) {
+                let (one, other) = ("service: s", "service: t");
+                text = match before.contains(one) {
+                    true => before.replace(one, other),
+                    false => before.replace(other, one),
+                };
+            }
             let object = objects(&text).remove(0);
             state.insert(n, (object.key(), text));
             change.upserted.push(object);

@@ -41,7 +41,7 @@ use prost::Message;
 
 use crate::encoded::{Encoded, put_field};
 use crate::route::route;
-use tree::{Node, Tree};
+use tree::Tree;
 
 /// The path as the client asked for it, its query string included.
 const PATH: &str = ":path";
@@ -60,6 +60,8 @@ pub(crate) struct Memory {
     encoded: Vec<Bytes>,
     /// In the order of their keys.
     nodes: Vec<EncodedNode>,
+    /// The list of the root, if all routes were in one tree.
+    root: Option<Vec<usize>>,
 }
 
 struct EncodedNode {
@@ -86,10 +88,55 @@ impl Memory {
         former
     }
 
+    /// Which routes are others now, if they match what those matched that stood there: then the tree
+    /// is the one that it was.
+    fn replaced(&self, routes: &[Arc<Route>]) -> Option<Vec<usize>> {
+        if routes.len() != self.routes.len() {
+            return None;
+        }
+        let pairs = self.routes.iter().zip(routes).enumerate();
+        let others = pairs.filter(|(_, (old, new))| !Arc::ptr_eq(old, new));
+        others
+            .map(|(at, (old, new))| (old.matches == new.matches).then_some(at))
+            .collect()
+    }
+
+    /// Encodes the nodes again that have one of these routes.
+    fn replace(&mut self, replaced: &[usize]) {
+        for node in &mut self.nodes {
+            let is_replaced = |route: &usize| replaced.binary_search(route).is_ok();
+            if node.routes.iter().any(is_replaced) {
+                let EncodedNode { key, above, .. } = &*node;
+                node.entry = entry(key, &node.routes, above, &self.routes, &self.encoded);
+            }
+        }
+    }
+
+    /// The tree of the nodes.
+    fn tree(&self, root: &[usize]) -> Encoded {
+        let mut map = Encoded::default();
+        for node in &self.nodes {
+            map.push(node.entry.clone());
+        }
+        let mut by_path = Encoded::of(&MatcherTree {
+            input: Some(header_input(PATH)),
+            tree_type: None,
+        });
+        by_path.field(TREE_PREFIX_MATCH_MAP, map);
+        let mut matcher = Encoded::default();
+        matcher.field(MATCHER_TREE, by_path);
+        if !root.is_empty() {
+            let otherwise = Encoded::of(&action(root, &self.encoded));
+            matcher.field(MATCHER_ON_NO_MATCH, otherwise);
+        }
+        matcher
+    }
+
     /// The routes as a list.
     pub(crate) fn list(&mut self, routes: &[Arc<Route>]) -> &[Bytes] {
         self.take(routes);
         self.nodes.clear();
+        self.root = None;
         &self.encoded
     }
 }
@@ -141,12 +188,21 @@ impl Former {
 /// The matcher tree of a virtual host's routes. `None` where that would be too large, or be a list
 /// all the same.
 pub(crate) fn matcher(memory: &mut Memory, routes: &[Arc<Route>]) -> Option<Encoded> {
+    let replaced = memory.replaced(routes);
     let former = memory.take(routes);
+    if let (Some(root), Some(replaced)) = (memory.root.take(), replaced) {
+        memory.replace(&replaced);
+        let tree = memory.tree(&root);
+        memory.root = Some(root);
+        return Some(tree);
+    }
     let fits = |copies: &[usize]| copies.iter().sum::<usize>() <= MOST_COPIES * routes.len();
     let whole = Tree::new(routes, 0..routes.len());
     let copies = whole.copies(routes.len());
     if fits(&copies) {
-        return encode(memory, &former, &whole);
+        let tree = encode(memory, &former, &whole)?;
+        memory.root = Some(whole.nodes[0].routes.clone());
+        return Some(tree);
     }
     let is_rare = |index: &usize| copies[*index] > COMMON && rare::is_conditional(&routes[*index]);
     let tree = Tree::new(routes, (0..routes.len()).filter(|index| !is_rare(index)));
@@ -186,12 +242,12 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
         routes,
         encoded,
         nodes: known,
+        root: _,
     } = memory;
     if nodes.is_empty() {
         known.clear();
         return None;
     }
-    let mut map = Encoded::default();
     let mut old = std::mem::take(known).into_iter().peekable();
     known.reserve(nodes.len());
     for node in nodes {
@@ -203,17 +259,8 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
         };
         let entry = match old.next_if(|old| *old.key == *node.key) {
             Some(old) if same(&node.routes, &old.routes) && same(above, &old.above) => old.entry,
-            _ => {
-                let on_match = on_match(node, above, routes, encoded).encode_to_vec();
-                let mut entry = Vec::new();
-                put_field(ENTRY_KEY, node.key.as_bytes(), &mut entry);
-                put_field(ENTRY_VALUE, &on_match, &mut entry);
-                let mut field = Vec::new();
-                put_field(MATCH_MAP_ENTRY, &entry, &mut field);
-                field.into()
-            }
+            _ => entry(&node.key, &node.routes, above, routes, encoded),
         };
-        map.push(entry.clone());
         known.push(EncodedNode {
             key: (*node.key).into(),
             routes: node.routes.clone(),
@@ -221,24 +268,35 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
             entry,
         });
     }
-    let mut by_path = Encoded::of(&MatcherTree {
-        input: Some(header_input(PATH)),
-        tree_type: None,
-    });
-    by_path.field(TREE_PREFIX_MATCH_MAP, map);
-    let mut matcher = Encoded::default();
-    matcher.field(MATCHER_TREE, by_path);
-    if !root.routes.is_empty() {
-        let otherwise = Encoded::of(&action(&root.routes, encoded));
-        matcher.field(MATCHER_ON_NO_MATCH, otherwise);
-    }
-    Some(matcher)
+    Some(memory.tree(&root.routes))
+}
+
+/// A node's entry in the map of all.
+fn entry(
+    key: &str,
+    indexes: &[usize],
+    above: &[usize],
+    routes: &[Arc<Route>],
+    encoded: &[Bytes],
+) -> Bytes {
+    let on_match = on_match(indexes, above, routes, encoded).encode_to_vec();
+    let mut entry = Vec::new();
+    put_field(ENTRY_KEY, key.as_bytes(), &mut entry);
+    put_field(ENTRY_VALUE, &on_match, &mut entry);
+    let mut field = Vec::new();
+    put_field(MATCH_MAP_ENTRY, &entry, &mut field);
+    field.into()
 }
 
 /// A node's list. Routes of a whole path, or of a path and those below it, become conditions, so
 /// that other paths go on to the node above instead of having its routes here again.
-fn on_match(node: &Node<'_>, above: &[usize], routes: &[Arc<Route>], encoded: &[Bytes]) -> OnMatch {
-    let mut rest = &*node.routes;
+fn on_match(
+    indexes: &[usize],
+    above: &[usize],
+    routes: &[Arc<Route>],
+    encoded: &[Bytes],
+) -> OnMatch {
+    let mut rest = indexes;
     let mut fields = Vec::new();
     while rest != above
         && let Some((&first, _)) = rest.split_first()
