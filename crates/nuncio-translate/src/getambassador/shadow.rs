@@ -38,7 +38,7 @@ pub(super) fn report<'l>(
     }
     for Candidate { later, earlier } in candidates {
         let mut shadowing = None;
-        let shadowed = holding[&later].iter().all(|list| {
+        let shadowed = holding[later].iter().all(|list| {
             earlier.iter().all(|wider| {
                 let taken = |group: &&usize| list.binary_search(group).is_ok();
                 shadowing = wider.iter().find(taken).or(shadowing);
