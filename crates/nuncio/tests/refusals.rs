@@ -7,12 +7,10 @@ mod support;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use nuncio_echo::certs::{self, Pair};
 use nuncio_echo::client::{Client, Load, Protocol, RequestSpec, Target};
 use nuncio_echo::{Echo, Running};
-use support::{Gateway, free_port};
+use support::{Gateway, free_port, tls_secret};
 
 /// As regular expressions go it is valid; its program has more than 20,000 instructions.
 fn too_large() -> String {
@@ -49,15 +47,6 @@ fn module(config: &str) -> String {
     )
 }
 
-fn secret(name: &str, pair: &Pair) -> String {
-    format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
-         data: {{tls.crt: {}, tls.key: {}}}\n---\n",
-        STANDARD.encode(&pair.cert_pem),
-        STANDARD.encode(&pair.key_pem)
-    )
-}
-
 fn at(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
@@ -81,7 +70,7 @@ impl Scene {
             listener("https", https, "HTTPS"),
             host("any", "*", ""),
             host("a", "a.example", "tlsSecret: {name: a}, "),
-            secret("a", &certs::self_signed(&["a.example"])),
+            tls_secret("a", &certs::self_signed(&["a.example"])),
             mapping("steady", "/steady/", &upstream, ""),
         ]
         .concat();
@@ -139,7 +128,7 @@ impl Scene {
         let pair = certs::self_signed(&[&name]);
         let new = [
             mapping("new", "/new/", &self.upstream, ""),
-            secret("new", &pair),
+            tls_secret("new", &pair),
             host("new", &name, "tlsSecret: {name: new}, "),
         ];
         self.gateway.write("new.yaml", &new.concat());
@@ -239,13 +228,13 @@ async fn a_certificate_that_envoy_alone_refuses() {
     let first = certs::self_signed(&["b.example"]);
     let good = certs::self_signed(&["b.example"]);
     let b = host("b", "b.example", "tlsSecret: {name: b}, ");
-    let files = [("b.yaml", b), ("secret.yaml", secret("b", &first))];
+    let files = [("b.yaml", b), ("secret.yaml", tls_secret("b", &first))];
     let mut scene = Scene::start(&files).await;
     let shown = async || scene.shows("b.example", &first).await;
     scene.gateway.until(shown).await;
     assert_eq!(scene.status_of("b.example", "/steady/").await, Some(200));
 
-    let bad = secret("b", &certs::must_staple(&["b.example"]));
+    let bad = tls_secret("b", &certs::must_staple(&["b.example"]));
     scene.gateway.write("secret.yaml", &bad);
     scene
         .until_error(&["Secret default/b", "LeftOut", "OCSP"])
@@ -262,7 +251,7 @@ async fn a_certificate_that_envoy_alone_refuses() {
         .until_error(&["Secret default/b", "LeftOut", "OCSP"])
         .await;
 
-    scene.gateway.write("secret.yaml", &secret("b", &good));
+    scene.gateway.write("secret.yaml", &tls_secret("b", &good));
     let shown = async || scene.shows("b.example", &good).await;
     scene.gateway.until(shown).await;
     assert_eq!(scene.gateway.errors().await, "[]");

@@ -9,12 +9,10 @@ mod soak;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use nuncio_echo::certs::{self, Pair};
+use nuncio_echo::certs;
 use nuncio_echo::client::{Client, Load, Protocol, RequestSpec, Target, WebSocket};
 use nuncio_echo::{Echo, Running};
-use support::{Gateway, free_port};
+use support::{Gateway, free_port, tls_secret};
 
 async fn echo(name: &str) -> Running {
     let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
@@ -47,15 +45,6 @@ fn mapping(name: &str, prefix: &str, upstream: &Running, more: &str) -> String {
     )
 }
 
-fn secret(name: &str, pair: &Pair) -> String {
-    format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
-         data: {{tls.crt: {}, tls.key: {}}}\n---\n",
-        STANDARD.encode(&pair.cert_pem),
-        STANDARD.encode(&pair.key_pem)
-    )
-}
-
 /// A gateway with listeners for cleartext, TLS and HTTP/3, and two upstreams.
 struct Scene {
     gateway: Gateway,
@@ -83,7 +72,7 @@ impl Scene {
             ("base.yaml", manifests),
             (
                 "secret.yaml",
-                secret("a", &certs::self_signed(&["a.example"])),
+                tls_secret("a", &certs::self_signed(&["a.example"])),
             ),
             ("flip.yaml", mapping("flip", "/flip/", &quote, "")),
         ])
@@ -184,13 +173,13 @@ async fn changes_drop_no_request_and_close_no_connection() {
             4 if odd => gateway.remove("tls-host.yaml"),
             4 => {
                 let pair = certs::self_signed(&["d.example"]);
-                let both = [secret("d", &pair), host("d", "d.example", Some("d"))].concat();
+                let both = [tls_secret("d", &pair), host("d", "d.example", Some("d"))].concat();
                 gateway.write("tls-host.yaml", &both);
             }
             // The certificate of the held connection.
             5 => gateway.write(
                 "secret.yaml",
-                &secret("a", &certs::self_signed(&["a.example"])),
+                &tls_secret("a", &certs::self_signed(&["a.example"])),
             ),
             // A canary comes and goes.
             6 if odd => gateway.remove("canary.yaml"),

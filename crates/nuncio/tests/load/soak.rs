@@ -73,7 +73,7 @@ impl Soak {
                     let secret_name = format!("tls-{number}");
                     let host_name = format!("tls-{name}");
                     [
-                        secret(&secret_name, &pair),
+                        tls_secret(&secret_name, &pair),
                         host(&host_name, &hostname, Some(&secret_name)),
                     ]
                     .concat()
@@ -93,7 +93,7 @@ impl Soak {
                      - {{path: /, pathType: Prefix, backend: {{service: {{name: service-{number}, \
                      port: {{number: 80}}}}}}}}\n"
                 ),
-                6 => secret("a", &certs::self_signed(&["a.example"])),
+                6 => tls_secret("a", &certs::self_signed(&["a.example"])),
                 _ => mapping(
                     &format!("headers-{number}"),
                     &format!("/headers-{number}/"),

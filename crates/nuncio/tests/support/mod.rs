@@ -9,6 +9,9 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use nuncio_echo::certs::Pair;
 use nuncio_echo::client::{Client, Protocol, Target};
 pub use nuncio_echo::free_port;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,6 +25,16 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at what has no event that could be awaited from outside the process.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// A Secret as a document of its own.
+pub fn tls_secret(name: &str, pair: &Pair) -> String {
+    format!(
+        "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
+         data: {{tls.crt: {}, tls.key: {}}}\n---\n",
+        STANDARD.encode(&pair.cert_pem),
+        STANDARD.encode(&pair.key_pem)
+    )
+}
 
 /// The Envoy program that `make test` installs.
 pub fn envoy() -> PathBuf {

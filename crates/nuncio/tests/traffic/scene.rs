@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::case::{Case, Expect, Step, Upstream, Via};
 use crate::check::Answer;
-use crate::support::{DEADLINE, Gateway, free_port};
+use crate::support::{DEADLINE, Gateway, free_port, tls_secret};
 
 /// What a case runs on.
 pub(crate) struct Scene {
@@ -78,7 +78,7 @@ impl Scene {
             ));
         }
         for (name, pair) in &pairs {
-            manifests.push_str(&secret(name, pair));
+            manifests.push_str(&tls_secret(name, pair));
             write(files.path(), name, pair);
         }
         let mut variables: Vec<(&str, &str)> = case
@@ -249,15 +249,6 @@ fn echo(name: &str, upstream: &Upstream) -> Echo {
         echo = echo.silent();
     }
     echo
-}
-
-fn secret(name: &str, pair: &Pair) -> String {
-    format!(
-        "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\ntype: kubernetes.io/tls\n\
-         data: {{tls.crt: {}, tls.key: {}}}\n",
-        STANDARD.encode(&pair.cert_pem),
-        STANDARD.encode(&pair.key_pem)
-    )
 }
 
 /// The same as files.
