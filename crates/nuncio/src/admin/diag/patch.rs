@@ -88,11 +88,12 @@ mod tests {
         assert_eq!(patches.remember("a", json!(1), at(0)), None);
         assert_eq!(patches.remember("a", json!(2), at(59)), Some(json!(1)));
         assert_eq!(patches.remember("a", json!(3), at(119)), None);
-        for client in 0..CLIENTS {
-            patches.remember(&client.to_string(), json!(0), at(120));
+        for (client, seconds) in (0..CLIENTS).zip(120..) {
+            patches.remember(&client.to_string(), json!(client), at(seconds));
         }
-        assert_eq!(patches.remember("a", json!(4), at(121)), None);
-        assert_eq!(patches.remember("9", json!(1), at(121)), Some(json!(0)));
+        assert_eq!(patches.remember("a", json!(4), at(140)), None);
+        assert_eq!(patches.remember("1", json!(0), at(140)), Some(json!(1)));
+        assert_eq!(patches.remember("0", json!(1), at(140)), None);
     }
 
     #[test]
