@@ -24,6 +24,7 @@ test: toolchain ## Install what the tests need and run all of them
 	    CHROMEDRIVER="$$(scripts/install-chromium.sh)" && export CHROMEDRIVER && \
 	    programs="$$(scripts/install-prometheus.sh)" && { read -r PROMETHEUS && read -r PROMTOOL; } <<<"$$programs" && \
 	    export PROMETHEUS PROMTOOL && \
+	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    $(CARGO) test --workspace --locked
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)

@@ -53,6 +53,8 @@ pub enum SourceRef {
         parent: Arc<SourceRef>,
         document: usize,
     },
+    /// The API server, which has it by its kind and name.
+    Cluster,
 }
 
 /// One resource, not yet checked: only that it has an apiVersion, a kind and a name is sure.

@@ -99,6 +99,8 @@ pub enum Reason {
     ParseError,
     /// A source that cannot be read.
     Unreadable,
+    /// What the API server does not let nuncio do.
+    Forbidden,
     /// The same object more than once.
     Duplicate,
     /// A field whose value has the wrong type or is out of range.
@@ -139,6 +141,7 @@ impl Reason {
         match self {
             Self::ParseError => "A file or an annotation is not YAML or JSON",
             Self::Unreadable => "A source cannot be read",
+            Self::Forbidden => "The API server does not let nuncio do what it needs to do",
             Self::Duplicate => "The same object is there more than once",
             Self::InvalidValue => "A field's value has the wrong type or is out of range",
             Self::MissingField => "A required field is missing",

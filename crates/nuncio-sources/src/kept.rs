@@ -15,6 +15,7 @@ use nuncio_api::{RawObject, SourceRef};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The first line. The number changes with everything after it.
@@ -40,7 +41,7 @@ pub enum KeptError {
     Content(#[from] serde_json::Error),
 }
 
-/// The files of one root.
+/// The files of one root: a folder, a file, or an API server whose kinds stand for its files.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct KeptRoot<T> {
     path: PathBuf,
@@ -66,18 +67,34 @@ pub(crate) struct KeptObject<T = Value> {
     pub(crate) body: T,
 }
 
-/// An object as it is in memory, shared with the folder.
+/// An object as it is in memory, shared with the source that has it.
 #[derive(Debug)]
-pub(crate) struct Shared(pub(crate) Arc<RawObject>);
+pub(crate) enum Shared {
+    OfFolder(Arc<RawObject>),
+    OfCluster(Arc<RawValue>),
+}
 
 impl Serialize for Shared {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (document, item) = match &self.0.source {
+        let object = match self {
+            Shared::OfFolder(object) => object,
+            Shared::OfCluster(body) => {
+                let (document, item) = (0, None);
+                return KeptObject {
+                    document,
+                    item,
+                    body,
+                }
+                .serialize(serializer);
+            }
+        };
+        let (document, item) = match &object.source {
             SourceRef::File { document, item, .. } => (*document, *item),
             // Its parent is kept, which has it.
             SourceRef::Annotation { document, .. } => (*document, None),
+            SourceRef::Cluster => (0, None),
         };
-        let body = &self.0.body;
+        let body = &object.body;
         KeptObject {
             document,
             item,
@@ -169,19 +186,18 @@ impl Kept {
         Ok(Self(serde_json::from_str(&json)?))
     }
 
-    /// What was kept of a root, whatever the folder that a relative path starts in now.
+    /// What was kept of a root.
     pub(crate) fn take(&mut self, root: &Path) -> Option<KeptRoot<KeptObject>> {
-        let root = absolute(root);
         let at = self.0.iter().position(|kept| kept.path == root)?;
         Some(self.0.swap_remove(at))
     }
 }
 
 impl<T> KeptRoot<T> {
-    pub(crate) fn new(root: &Path, read_at: SystemTime, files: Vec<KeptFile<T>>) -> Self {
+    pub(crate) fn new(root: PathBuf, read_at: SystemTime, files: Vec<KeptFile<T>>) -> Self {
         let since = read_at.duration_since(UNIX_EPOCH);
         Self {
-            path: absolute(root),
+            path: root,
             read_at: since.map_or(0, |since| since.as_secs()),
             files,
         }
@@ -190,11 +206,6 @@ impl<T> KeptRoot<T> {
     pub(crate) fn read_at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(self.read_at)
     }
-}
-
-/// Also of a path that does not exist.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

@@ -1,26 +1,32 @@
-//! Where resources come from: a folder of manifests.
+//! Where resources come from: a folder of manifests, or a cluster.
 //!
 //! ```text
-//!  files ──▶ folder ──▶ manifest ──▶ ChangeSet ──▶ store
-//!    │         ▲
-//!    └─ watch ─┘        locate: object + field ──▶ file:line:column, for messages
+//!  files ──▶ folder ──▶ manifest ──┬▶ ChangeSet ──▶ store
+//!    │         ▲                   │
+//!    └─ watch ─┘    API server ──▶ cluster
+//!
+//!  locate: object + field ──▶ file:line:column, for messages
 //! ```
 //!
 //! [`manifest`] and [`locate`] are pure. [`folder`] reads the files and remembers what it read, so
 //! that a file that breaks, or a folder that goes away, leaves its last good objects in effect.
-//! [`watch`] runs it whenever something changed. [`kept`] is what a start falls back to at which
-//! something cannot be read.
+//! [`watch`] runs it whenever something changed. [`cluster`] follows the objects of an API server.
+//! [`kept`] is what a start falls back to at which something cannot be read.
 
+pub mod cluster;
+mod contents;
 pub mod folder;
 pub mod kept;
 pub mod locate;
 pub mod manifest;
 pub mod watch;
 
+pub use cluster::Cluster;
+pub use contents::Contents;
 pub use folder::Folder;
 pub use kept::Content;
 pub use locate::{Position, positions};
-pub use watch::{Contents, Watcher};
+pub use watch::Watcher;
 
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_model::Entry;

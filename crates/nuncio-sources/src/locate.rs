@@ -46,8 +46,10 @@ pub fn positions<'a>(
     let mut of_file: BTreeMap<&Arc<str>, Vec<(usize, &SourceRef, &str)>> = BTreeMap::new();
     for (index, (source, field)) in wanted.into_iter().enumerate() {
         positions.push(None);
-        if let Some(source) = source {
-            let wanted = of_file.entry(file(source)).or_default();
+        if let Some(source) = source
+            && let Some(file) = file(source)
+        {
+            let wanted = of_file.entry(file).or_default();
             wanted.push((index, source, field));
         }
     }
@@ -68,10 +70,11 @@ pub fn positions<'a>(
 }
 
 /// The file that an object came from.
-fn file(source: &SourceRef) -> &Arc<str> {
+fn file(source: &SourceRef) -> Option<&Arc<str>> {
     match source {
-        SourceRef::File { path, .. } => path,
+        SourceRef::File { path, .. } => Some(path),
         SourceRef::Annotation { parent, .. } => file(parent),
+        SourceRef::Cluster => None,
     }
 }
 
@@ -159,6 +162,7 @@ impl Tree {
                 return Some(self.find(*document, *item, field)?.at);
             }
             SourceRef::Annotation { parent, document } => (parent, document),
+            SourceRef::Cluster => return None,
         };
         let SourceRef::File {
             document: parent_document,

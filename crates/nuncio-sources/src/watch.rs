@@ -16,6 +16,7 @@ use nuncio_model::{Entry, Reason, Severity};
 use tokio::sync::oneshot;
 
 use crate::ChangeSet;
+use crate::contents::Contents;
 use crate::folder::{
     Fingerprint, Folder, Inode, Observer, Surroundings, hidden, inode, is_manifest,
 };
@@ -118,20 +119,7 @@ impl Watcher {
 impl Watcher {
     /// Where to ask for what there is to keep.
     pub fn contents(&self) -> Contents {
-        Contents(self.stop.clone())
-    }
-}
-
-/// Gives what there is to keep.
-#[derive(Clone, Debug)]
-pub struct Contents(Sender<Message>);
-
-impl Contents {
-    /// As of the last scan; `None` when the watcher is gone.
-    pub async fn get(&self) -> Option<Content> {
-        let (answer, content) = oneshot::channel();
-        self.0.send(Message::Content(answer)).ok()?;
-        content.await.ok()
+        Contents::of_folder(self.stop.clone())
     }
 }
 

@@ -10,12 +10,13 @@ use clap_complete::Shell;
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
 /// nuncio reads Emissary's resources (Listener, Host, Mapping) and Ingresses from a folder of YAML
-/// and serves them through Envoy. A change to the folder is served at once and drops nothing.
+/// or from a cluster and serves them through Envoy. A change is served at once and drops nothing.
 #[derive(Parser, Debug)]
 #[command(name = "nuncio", version, disable_version_flag = true)]
 #[command(after_help = "\
 Examples:
   nuncio run --manifests ./gateway      serve what the folder says, and follow its changes
+  nuncio run --kubeconfig ~/.kube/config serve what a cluster says; in a pod, just nuncio run
   nuncio check ./gateway                say what is wrong in the folder, without serving it
   nuncio diff ./old ./new               say what a change would mean for traffic
   nuncio explain ./gateway URL          say what becomes of a request, and why
@@ -41,7 +42,9 @@ pub enum Command {
     Version,
 }
 
-/// Serve the resources of one or more folders through Envoy.
+/// Serve the resources of one or more folders, or of a cluster, through Envoy.
+///
+/// In a pod, without --manifests and --kubeconfig, the cluster is the pod's own.
 ///
 /// Listeners listen on --bind. Liveness, readiness, diagnostics and metrics are on --admin:
 ///   /ambassador/v0/check_alive, /ambassador/v0/check_ready,
@@ -57,8 +60,16 @@ pub enum Command {
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
     /// Folder (or file) of YAML or JSON manifests; nested folders too. May be given several times.
-    #[arg(long, value_name = "DIR", required = true)]
+    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     pub manifests: Vec<PathBuf>,
+
+    /// The cluster of a kubeconfig instead: its resources, as nuncio may read them there.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Another context of the kubeconfig than its current one.
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    pub context: Option<String>,
 
     /// Folder for sockets and for what a restart needs; one for each running nuncio.
     #[arg(long, value_name = "DIR", env = "NUNCIO_STATE_DIR")]

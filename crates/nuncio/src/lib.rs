@@ -23,4 +23,5 @@ pub mod reference;
 pub mod render;
 mod resources;
 pub mod run;
+mod source;
 pub mod supervisor;

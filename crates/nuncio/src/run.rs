@@ -1,8 +1,8 @@
 //! `nuncio run`: the pieces put together.
 //!
 //! ```text
-//!  Watcher ──▶ Engine ──▶ AdsServer ──▶ Envoy ◀── Supervisor
-//!                 │           │                       │
+//!  Source ──▶ Engine ──▶ AdsServer ──▶ Envoy ◀── Supervisor
+//!                │           │                       │
 //!                 └───────────┴── overview, admin ◀───┘
 //! ```
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, XdsServer, bootstrap};
 use nuncio_model::Reason;
-use nuncio_sources::{ChangeSet, Watcher};
+use nuncio_sources::ChangeSet;
 use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options, TlsFiles};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +32,7 @@ use crate::keeper::Keeper;
 use crate::overview::ReportLog;
 use crate::pod;
 use crate::quarantine::{Isolation, Validator};
+use crate::source::Source;
 use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -80,7 +81,7 @@ pub fn run(args: RunArgs) -> ExitCode {
 
 async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
-    let scope = environment.scope;
+    let scope = environment.scope.clone();
     let pod_labels = pod::labels(args.pod_labels.as_deref())?;
     let envoy = match args.no_envoy {
         true => None,
@@ -99,17 +100,16 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     };
     let identity = Arc::new(Identity {
         statsd: environment.statsd.is_some(),
-        ..Identity::new(scope.clone(), environment.cluster_id)
+        ..Identity::new(scope.clone(), environment.cluster_id.clone())
     });
 
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
     let mut engine = Engine::new(Store::new(scope), settings);
-    let mut watcher = Watcher::with_kept(args.manifests.clone(), state_dir.kept())
-        .context("cannot watch the manifests")?;
-    let keeper = Keeper::start(watcher.contents(), state_dir.kept());
+    let mut source = Source::start(&args, &environment, state_dir.kept()).await?;
+    let keeper = Keeper::start(source.contents(), state_dir.kept());
     let first = tokio::select! {
-        changes = watcher.next() => changes,
+        changes = source.next() => changes,
         () = ends.next() => return Ok(()),
     };
     let ads = AdsServer::new(Options::default());
@@ -124,8 +124,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         listeners = served.gateway.listeners.len(),
         routes = served.inventory.groups.len(),
         clusters = served.gateway.clusters.len(),
-        "read {}",
-        join(&args.manifests)
+        "read what there is"
     );
 
     let mut xds_servers = JoinSet::new();
@@ -225,7 +224,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut files = tokio::time::interval(FILES_LOOKED_AT);
     let result = loop {
         tokio::select! {
-            changes = watcher.next() => {
+            changes = source.next() => {
                 // An Envoy that runs keeps what it has until there is something to say.
                 if nothing_known && says_nothing(&changes) {
                     engine.apply(changes);
@@ -275,7 +274,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
 /// Whether all that could be found out is that nothing can be read.
 fn says_nothing(changes: &ChangeSet) -> bool {
     let mut problems = changes.problems.iter();
-    changes.upserted.is_empty() && problems.any(|problem| problem.reason == Reason::Unreadable)
+    let unread = |reason| matches!(reason, Reason::Unreadable | Reason::Forbidden);
+    changes.upserted.is_empty() && problems.any(|problem| unread(problem.reason))
 }
 
 fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
@@ -434,12 +434,4 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, bound.port())
-}
-
-fn join(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    paths.join(", ")
 }

@@ -1,7 +1,7 @@
 //! What was kept stands in for what cannot be read; and what there is to keep.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nuncio_api::SourceRef;
@@ -17,7 +17,7 @@ impl Folder {
     pub(crate) fn restored(&self, mut kept: Kept) -> Self {
         let mut folder = Self::new(self.roots.clone());
         for (root, path) in self.roots.iter().enumerate() {
-            let Some(kept) = kept.take(path) else {
+            let Some(kept) = kept.take(&absolute(path)) else {
                 continue;
             };
             folder.read_at[root] = Some(ReadAt::Before(kept.read_at()));
@@ -92,18 +92,29 @@ impl Folder {
             let files = files.entry(id.root).or_default();
             files.push(KeptFile {
                 name,
-                objects: file.objects.iter().map(Arc::clone).map(Shared).collect(),
+                objects: file
+                    .objects
+                    .iter()
+                    .map(Arc::clone)
+                    .map(Shared::OfFolder)
+                    .collect(),
             });
         }
         let roots = self.roots.iter().zip(&self.read_at).enumerate();
         let roots = roots.filter_map(|(index, (root, read_at))| {
             let (ReadAt::Here(time) | ReadAt::Before(time)) = (*read_at)?;
             Some(KeptRoot::new(
-                root,
+                absolute(root),
                 time,
                 files.remove(&index).unwrap_or_default(),
             ))
         });
         Content(roots.collect())
     }
+}
+
+/// Whatever the folder that a relative path starts in at the next start, and also of a path that
+/// does not exist.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

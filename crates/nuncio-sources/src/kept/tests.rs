@@ -17,10 +17,10 @@ fn written() -> Vec<u8> {
     };
     let file = KeptFile {
         name: "a.yaml".to_owned(),
-        objects: vec![Shared(Arc::new(object))],
+        objects: vec![Shared::OfFolder(Arc::new(object))],
     };
     let read_at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let root = KeptRoot::new(Path::new("/m"), read_at, vec![file]);
+    let root = KeptRoot::new("/m".into(), read_at, vec![file]);
     let mut bytes = Vec::new();
     Content(vec![root]).write(&mut bytes).unwrap();
     bytes

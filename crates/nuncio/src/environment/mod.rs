@@ -28,6 +28,10 @@ const LONGEST_FLUSH_INTERVAL: u64 = 299;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     pub scope: Scope,
+    /// The selector of the scope, as it is written.
+    pub label_selector: Option<String>,
+    /// Only objects with these fields, of every kind.
+    pub field_selector: Option<String>,
     /// The installation's name, where it is not to be nuncio's own choice.
     pub cluster_id: Option<String>,
     pub strict_label_selectors: bool,
@@ -69,6 +73,8 @@ impl Environment {
         let debug = get("AMBASSADOR_DEBUG").unwrap_or_default();
         Ok(Self {
             scope: Scope::from_vars(get)?,
+            label_selector: get("AMBASSADOR_LABEL_SELECTOR"),
+            field_selector: get("AMBASSADOR_FIELD_SELECTOR"),
             cluster_id: get("AMBASSADOR_CLUSTER_ID"),
             strict_label_selectors: !is_true(&get, "DISABLE_STRICT_LABEL_SELECTORS")?,
             banner: banner(&get)?,

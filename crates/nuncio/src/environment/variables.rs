@@ -99,7 +99,10 @@ pub const VARIABLES: &[Variable] = &[
     variable("AMBASSADOR_FAST_RECONFIGURE", No(PACE)),
     variable(
         "AMBASSADOR_FIELD_SELECTOR",
-        No("a folder has no field selectors; `AMBASSADOR_LABEL_SELECTOR` is honoured"),
+        Read(
+            "–",
+            "only objects of the cluster with these fields count, of every kind; a folder has no field selectors",
+        ),
     ),
     variable("AMBASSADOR_FORCE_ENDPOINTS", No(ENDPOINTS)),
     variable(

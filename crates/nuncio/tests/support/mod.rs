@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub fn envoy() -> PathBuf {
 pub struct Gateway {
     child: Child,
     admin: SocketAddr,
+    /// Where it has resources from, as the command line says it.
+    source: Vec<OsString>,
     variables: Vec<(String, String)>,
     folder: TempDir,
     runs: u32,
@@ -70,29 +73,40 @@ impl Gateway {
 
     /// Starts with variables of the environment.
     pub async fn start_with(files: &[(&str, String)], variables: &[(&str, &str)]) -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("nuncio-")
-            .tempdir()
-            .unwrap();
-        fs::create_dir(folder.path().join("manifests")).unwrap();
+        let folder = folder();
+        let manifests = folder.path().join("manifests");
+        fs::create_dir(&manifests).unwrap();
         for (name, content) in files {
-            fs::write(folder.path().join("manifests").join(name), content).unwrap();
+            fs::write(manifests.join(name), content).unwrap();
         }
+        let source = vec!["--manifests".into(), manifests.into()];
+        let mut gateway = Self::spawn(folder, source, variables);
+        gateway.ready().await;
+        gateway
+    }
+
+    /// Starts on a cluster, and waits for nothing.
+    pub fn of_cluster(kubeconfig: &Path, context: &str, variables: &[(&str, &str)]) -> Self {
+        let mut source = vec!["--kubeconfig".into(), kubeconfig.into()];
+        source.extend(["--context".into(), context.into()]);
+        Self::spawn(folder(), source, variables)
+    }
+
+    fn spawn(folder: TempDir, source: Vec<OsString>, variables: &[(&str, &str)]) -> Self {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let variables: Vec<(String, String)> = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let mut gateway = Self {
-            child: spawn(folder.path(), admin, &variables, 0),
+        Self {
+            child: spawn(folder.path(), &source, admin, &variables, 0),
             admin,
+            source,
             variables,
             folder,
             runs: 0,
             markers: AtomicU32::new(0),
-        };
-        gateway.ready().await;
-        gateway
+        }
     }
 
     pub fn admin(&self) -> SocketAddr {
@@ -232,7 +246,8 @@ impl Gateway {
     /// The same, without waiting for it.
     pub fn start_again(&mut self) {
         self.runs += 1;
-        self.child = spawn(self.folder.path(), self.admin, &self.variables, self.runs);
+        let folder = self.folder.path();
+        self.child = spawn(folder, &self.source, self.admin, &self.variables, self.runs);
     }
 
     /// Its pid, if the state folder says one.
@@ -309,12 +324,22 @@ impl Drop for Gateway {
     }
 }
 
-fn spawn(folder: &Path, admin: SocketAddr, variables: &[(String, String)], run: u32) -> Child {
+fn folder() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("nuncio-").tempdir().unwrap()
+}
+
+fn spawn(
+    folder: &Path,
+    source: &[OsString],
+    admin: SocketAddr,
+    variables: &[(String, String)],
+    run: u32,
+) -> Child {
     let log = File::create(folder.join(format!("log-{run}"))).unwrap();
     Command::new(env!("CARGO_BIN_EXE_nuncio"))
         .arg("run")
-        .arg("--manifests")
-        .arg(folder.join("manifests"))
+        .args(source)
         .arg("--state-dir")
         .arg(folder.join("state"))
         .args(["--admin", &admin.to_string()])

@@ -1,0 +1,263 @@
+//! A cluster: the objects of its API server, as they change.
+//!
+//! ```text
+//!  crds ──▶ which kinds ──▶ follow, one for each kind ──▶ state ──▶ ChangeSet
+//!                                 (list, then watch)        │
+//!                                                           └──▶ Content, to be kept
+//! ```
+//!
+//! [`state`] is pure and decides what is said; the rest asks the API server. Trouble never takes
+//! anything out of effect: what was read stays until the API server says something else.
+
+mod connect;
+mod crds;
+mod follow;
+mod kinds;
+mod object;
+mod state;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::watcher;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+pub use connect::{ConnectError, Connection};
+
+use crate::kept::{Content, Kept};
+use crate::{ChangeSet, Contents};
+use crds::Definitions;
+use follow::News;
+use kinds::{Kind, KindId};
+use state::State;
+
+/// A burst of changes ends when nothing came for so long.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// A burst that does not end is cut after this.
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+
+/// Between two tries whether the API server answers again.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How much may come before it is looked at.
+const QUEUE: usize = 1024;
+
+/// Which objects are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// Only those of this namespace, and none that have no namespace.
+    pub namespace: Option<String>,
+    /// As the API server understands it, for every kind.
+    pub label_selector: Option<String>,
+    /// As the API server understands it, for every kind.
+    pub field_selector: Option<String>,
+}
+
+impl Limits {
+    fn sees(&self, kind: &Kind) -> bool {
+        kind.namespaced || self.namespace.is_none()
+    }
+
+    fn watcher_config(&self, fields: Option<&str>) -> watcher::Config {
+        let selectors = [fields, self.field_selector.as_deref()];
+        let selectors: Vec<_> = selectors.into_iter().flatten().collect();
+        watcher::Config {
+            label_selector: self.label_selector.clone(),
+            field_selector: (!selectors.is_empty()).then(|| selectors.join(",")),
+            // Lists are not streamed: kube asks for those as the API server remembers them, which may
+            // lack what was written just before.
+            ..watcher::Config::default()
+        }
+    }
+}
+
+/// The change sets of a cluster, as they come.
+#[derive(Debug)]
+pub struct Cluster {
+    changes: mpsc::Receiver<ChangeSet>,
+    asked: mpsc::Sender<oneshot::Sender<Content>>,
+    task: JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Starts to follow a cluster. For what cannot be read at the start stands what was
+    /// [kept](Content) in a file.
+    pub fn start(connection: Connection, limits: Limits, kept: PathBuf) -> Self {
+        // What changes while the last change set is not taken up goes into the next one.
+        let (sender, changes) = mpsc::channel(1);
+        let (asked, asks) = mpsc::channel(1);
+        let collector = Collector {
+            state: State::new(&connection.url),
+            client: connection.client,
+            limits: Arc::new(limits),
+            kept,
+            followers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
+        let task = tokio::spawn(collector.run(sender, asks));
+        Self {
+            changes,
+            asked,
+            task,
+        }
+    }
+
+    /// The next change set; the first one is what the cluster holds at the start. Dropping the
+    /// future loses nothing.
+    pub async fn next(&mut self) -> ChangeSet {
+        self.changes
+            .recv()
+            .await
+            .expect("invariant: the task lives as long as its cluster")
+    }
+
+    /// Where to ask for what there is to keep.
+    pub fn contents(&self) -> Contents {
+        Contents::of_cluster(self.asked.clone())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Collector {
+    state: State,
+    client: Client,
+    limits: Arc<Limits>,
+    kept: PathBuf,
+    followers: BTreeMap<KindId, AbortHandle>,
+    /// Ends with the collector.
+    tasks: JoinSet<()>,
+}
+
+impl Collector {
+    async fn run(
+        mut self,
+        changes: mpsc::Sender<ChangeSet>,
+        mut asks: mpsc::Receiver<oneshot::Sender<Content>>,
+    ) {
+        let (known, mut definitions) = mpsc::channel(1);
+        let (sender, mut news) = mpsc::channel(QUEUE);
+        self.tasks.spawn(crds::follow(self.client.clone(), known));
+        let mut burst: Option<Burst> = None;
+        let mut probe = None;
+        let mut received = Vec::new();
+        loop {
+            let due = burst.as_ref().map(Burst::end);
+            let room = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+                changes.reserve().await
+            };
+            tokio::select! {
+                Some(definitions) = definitions.recv() => self.define(definitions, &sender),
+                _ = news.recv_many(&mut received, QUEUE) => {
+                    for news in received.drain(..) {
+                        self.state.take(news);
+                    }
+                }
+                Some(asked) = asks.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = asked.send(self.state.content());
+                    continue;
+                }
+                () = answers(&self.client, &mut probe), if self.state.unreachable() => {
+                    self.state.reached();
+                }
+                permit = room => {
+                    let Ok(permit) = permit else {
+                        return;
+                    };
+                    burst = None;
+                    if self.state.is_dirty() {
+                        permit.send(self.state.changes());
+                    }
+                    continue;
+                }
+            }
+            if self.state.lacks() {
+                let path = self.kept.clone();
+                let kept = tokio::task::spawn_blocking(move || Kept::read(&path)).await;
+                if let Ok(kept) = kept {
+                    self.state.restore(&self.kept, kept);
+                }
+            }
+            if self.state.is_dirty() {
+                burst = Some(Burst::more(burst));
+            }
+        }
+    }
+
+    /// Has every kind followed that there is, and no other.
+    fn define(&mut self, definitions: Definitions, news: &mpsc::Sender<News>) {
+        let custom = match definitions {
+            Definitions::Known(custom) => custom,
+            Definitions::Trouble(trouble) => return self.state.undefined(trouble),
+        };
+        let kinds = kinds::built_in().into_iter().chain(custom);
+        let steps = self
+            .state
+            .define(kinds.filter(|kind| self.limits.sees(kind)).collect());
+        for id in steps.stop {
+            if let Some(follower) = self.followers.remove(&id) {
+                follower.abort();
+            }
+        }
+        for (kind, number) in steps.start {
+            let id = kind.id();
+            let limits = Arc::clone(&self.limits);
+            let follow = follow::follow(self.client.clone(), kind, limits, number, news.clone());
+            self.followers.insert(id, self.tasks.spawn(follow));
+        }
+    }
+}
+
+/// Changes that belong into one change set.
+#[derive(Clone, Copy)]
+struct Burst {
+    began: Instant,
+    last: Instant,
+}
+
+impl Burst {
+    fn more(burst: Option<Self>) -> Self {
+        let last = Instant::now();
+        let began = burst.map_or(last, |burst| burst.began);
+        Self { began, last }
+    }
+
+    fn end(&self) -> Instant {
+        (self.last + QUIET).min(self.began + LONGEST_BURST)
+    }
+}
+
+/// Waits until the API server answers. What is waited for in between goes on the next time.
+async fn answers(client: &Client, probe: &mut Option<Instant>) {
+    loop {
+        let next = *probe.get_or_insert_with(|| Instant::now() + PROBE);
+        sleep_until(next).await;
+        match client.apiserver_version().await {
+            Ok(_) => {
+                *probe = None;
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the API server does not answer");
+                *probe = Some(Instant::now() + PROBE);
+            }
+        }
+    }
+}

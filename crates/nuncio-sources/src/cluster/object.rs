@@ -1,0 +1,226 @@
+//! An object as the API server sends it, cut down to what may matter before it is held.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kube::Resource;
+use kube::api::ApiResource;
+use kube::core::{DynamicResourceScope, ObjectMeta};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// What `kubectl apply` notes for itself: the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Fields of `metadata` that are kept: none that changes without the object meaning something else.
+const KEPT_METADATA: &[&str] = &["name", "namespace", "generation", "labels", "annotations"];
+
+/// An object of any kind.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    /// Name, namespace and version, for the watcher.
+    meta: ObjectMeta,
+    body: Map<String, Value>,
+}
+
+impl Object {
+    /// Namespace, empty where there is none, and name.
+    pub(super) fn name(&self) -> (Box<str>, Box<str>) {
+        let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
+        (text(&self.meta.namespace), text(&self.meta.name))
+    }
+
+    /// The object as a manifest would have it, the same text for the same content.
+    pub(super) fn text(mut self, of: &ApiResource) -> Arc<RawValue> {
+        // The API server leaves both out of the items of a list.
+        let mut set = |field: &str, text: &str| {
+            let text = || Value::String(text.to_owned());
+            self.body.entry(field).or_insert_with(text);
+        };
+        set("apiVersion", &of.api_version);
+        set("kind", &of.kind);
+        serde_json::value::to_raw_value(&self.body)
+            .expect("invariant: values of JSON can be written as JSON")
+            .into()
+    }
+}
+
+impl Resource for Object {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> std::borrow::Cow<'_, str> {
+        of.kind.as_str().into()
+    }
+
+    fn group(of: &ApiResource) -> std::borrow::Cow<'_, str> {
+        of.group.as_str().into()
+    }
+
+    fn version(of: &ApiResource) -> std::borrow::Cow<'_, str> {
+        of.version.as_str().into()
+    }
+
+    fn api_version(of: &ApiResource) -> std::borrow::Cow<'_, str> {
+        of.api_version.as_str().into()
+    }
+
+    fn plural(of: &ApiResource) -> std::borrow::Cow<'_, str> {
+        of.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut metadata = Metadata::default();
+        let mut body = deserializer.deserialize_map(Fields(&mut metadata))?;
+        let text = |field| metadata.kept.get(field)?.as_str().map(str::to_owned);
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            resource_version: metadata.resource_version,
+            ..ObjectMeta::default()
+        };
+        body.insert("metadata".to_owned(), Value::Object(metadata.kept));
+        Ok(Self { meta, body })
+    }
+}
+
+#[derive(Default)]
+struct Metadata {
+    kept: Map<String, Value>,
+    resource_version: Option<String>,
+}
+
+/// Reads the fields of an object, its metadata apart.
+struct Fields<'m>(&'m mut Metadata);
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of Kubernetes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut body = Map::new();
+        while let Some(field) = fields.next_key::<String>()? {
+            match field.as_str() {
+                "metadata" => *self.0 = fields.next_value()?,
+                "status" => {
+                    let status: Option<Status> = fields.next_value()?;
+                    if let Some(load_balancer) = status.and_then(|status| status.load_balancer) {
+                        let status = Map::from_iter([("loadBalancer".to_owned(), load_balancer)]);
+                        body.insert(field, Value::Object(status));
+                    }
+                }
+                _ => {
+                    body.insert(field, fields.next_value()?);
+                }
+            }
+        }
+        Ok(body)
+    }
+}
+
+/// Of all statuses only the addresses of a Service are used.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(rename = "loadBalancer")]
+    load_balancer: Option<Value>,
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MetadataFields)
+    }
+}
+
+struct MetadataFields;
+
+impl<'de> Visitor<'de> for MetadataFields {
+    type Value = Metadata;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the metadata of an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Metadata, A::Error> {
+        let mut metadata = Metadata::default();
+        while let Some(field) = fields.next_key::<String>()? {
+            if field == "resourceVersion" {
+                metadata.resource_version = fields.next_value()?;
+            } else if KEPT_METADATA.contains(&field.as_str()) {
+                let mut value: Value = fields.next_value()?;
+                if let ("annotations", Some(annotations)) = (field.as_str(), value.as_object_mut())
+                {
+                    annotations.remove(LAST_APPLIED);
+                }
+                metadata.kept.insert(field, value);
+            } else {
+                fields.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_matter_is_held() {
+        let sent = r#"{
+            "apiVersion": "getambassador.io/v3alpha1", "kind": "Mapping",
+            "metadata": {
+                "name": "a", "namespace": "b", "resourceVersion": "7", "generation": 2,
+                "uid": "c", "managedFields": [{"manager": "kubectl"}],
+                "labels": {"x": "y"},
+                "annotations": {
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}", "k": "v"
+                }
+            },
+            "spec": {"prefix": "/"},
+            "status": {"state": "Running"}
+        }"#;
+        let object: Object = serde_json::from_str(sent).unwrap();
+        assert_eq!(object.name(), ("b".into(), "a".into()));
+        assert_eq!(object.meta().resource_version.as_deref(), Some("7"));
+        let of = resource("getambassador.io", "v3alpha1", "Mapping", "mappings");
+        assert_eq!(
+            object.text(&of).get(),
+            r#"{"apiVersion":"getambassador.io/v3alpha1","kind":"Mapping","metadata":{"annotations":{"k":"v"},"generation":2,"labels":{"x":"y"},"name":"a","namespace":"b"},"spec":{"prefix":"/"}}"#
+        );
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_told_what_it_is_and_keeps_its_addresses() {
+        let sent = r#"{
+            "metadata": {"name": "a", "namespace": "b"},
+            "status": {"conditions": [], "loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+        }"#;
+        let object: Object = serde_json::from_str(sent).unwrap();
+        assert_eq!(
+            object
+                .text(&resource("", "v1", "Service", "services"))
+                .get(),
+            r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"b"},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}"#
+        );
+    }
+
+    fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+        let gvk = kube::api::GroupVersionKind::gvk(group, version, kind);
+        ApiResource::from_gvk_with_plural(&gvk, plural)
+    }
+}

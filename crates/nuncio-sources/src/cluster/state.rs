@@ -1,0 +1,398 @@
+//! What is known of the objects of a cluster, and what of it changed. Pure.
+//!
+//! A list takes effect when it is whole, so that an object that is in neither half of one is
+//! never gone. Nothing is said before every kind has been listed, unless something was kept before:
+//! an empty configuration is one that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use nuncio_api::{ObjectKey, RawObject, SourceRef};
+use nuncio_model::{Entry, Origin, Reason, Severity};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::follow::{Name, News, What};
+use super::kinds::{Kind, KindId};
+use super::trouble::{Trouble, server};
+use crate::ChangeSet;
+use crate::kept::{Content, Kept, KeptError, KeptFile, KeptRoot, Shared};
+use crate::manifest::{self, file_resource};
+
+/// How often in a row the API server must say no before it is believed: while it starts it knows
+/// neither all rights nor all kinds.
+const BELIEVED: u32 = 3;
+
+type Objects = BTreeMap<Name, Arc<RawValue>>;
+
+/// One kind.
+#[derive(Debug, Default)]
+struct Held {
+    /// None of what was kept and is not known to exist yet.
+    kind: Option<Kind>,
+    follower: u64,
+    objects: Objects,
+    /// The list that is not whole yet.
+    listing: Objects,
+    /// It was listed, or cannot be.
+    settled: bool,
+    trouble: Option<Trouble>,
+    /// Troubles since it was listed last.
+    troubles: u32,
+}
+
+/// When everything was known, and whether to this process.
+#[derive(Clone, Copy, Debug)]
+enum ReadAt {
+    Here(SystemTime),
+    Before(SystemTime),
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    url: Arc<str>,
+    kinds: BTreeMap<KindId, Held>,
+    followers: u64,
+    /// Whether it is known which kinds there are.
+    known: bool,
+    /// Why that cannot be found out.
+    unknown: Option<Trouble>,
+    /// Why the API server as a whole is no help.
+    server: Option<Trouble>,
+    read_at: Option<ReadAt>,
+    /// Whether what is known is all there is, or stands for it.
+    flowing: bool,
+    /// Whether what was kept was asked for.
+    restored: bool,
+    /// Why what was kept is not used.
+    not_kept: Option<Entry>,
+    dirty: BTreeSet<ObjectKey>,
+    said: Option<Vec<Entry>>,
+}
+
+/// What follows from the definitions that there are.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    pub(super) stop: Vec<KindId>,
+    pub(super) start: Vec<(Kind, u64)>,
+}
+
+impl State {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            kinds: BTreeMap::new(),
+            followers: 0,
+            known: false,
+            unknown: None,
+            server: None,
+            read_at: None,
+            flowing: false,
+            restored: false,
+            not_kept: None,
+            dirty: BTreeSet::new(),
+            said: None,
+        }
+    }
+
+    /// Takes up which kinds there are.
+    pub(super) fn define(&mut self, kinds: Vec<Kind>) -> Steps {
+        self.known = true;
+        self.unknown = None;
+        let mut steps = Steps::default();
+        let now: BTreeMap<KindId, Kind> = kinds.into_iter().map(|kind| (kind.id(), kind)).collect();
+        let gone: Vec<_> = self
+            .kinds
+            .keys()
+            .filter(|id| !now.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in gone {
+            if let Some(held) = self.kinds.remove(&id) {
+                self.dirty
+                    .extend(held.objects.keys().map(|name| key(&id, name)));
+            }
+            steps.stop.push(id);
+        }
+        for (id, kind) in now {
+            let held = self.kinds.entry(id.clone()).or_default();
+            if held.kind.as_ref() == Some(&kind) {
+                continue;
+            }
+            if held.kind.is_some() {
+                steps.stop.push(id);
+            }
+            self.followers += 1;
+            held.kind = Some(kind.clone());
+            held.follower = self.followers;
+            held.listing = Objects::new();
+            held.trouble = None;
+            held.troubles = 0;
+            steps.start.push((kind, self.followers));
+        }
+        self.look();
+        steps
+    }
+
+    /// Takes up why it cannot be found out which kinds there are.
+    pub(super) fn undefined(&mut self, trouble: Trouble) {
+        if let Trouble::Unreachable(_) | Trouble::Unauthorized(_) = trouble {
+            self.server = Some(trouble);
+        } else {
+            self.unknown = Some(trouble);
+        }
+    }
+
+    /// The API server answers.
+    pub(super) fn reached(&mut self) {
+        self.server = None;
+    }
+
+    /// Whether it is to be found out when the API server answers again.
+    pub(super) fn unreachable(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Takes up what became known of a kind.
+    pub(super) fn take(&mut self, news: News) {
+        let News {
+            kind: id,
+            follower,
+            what,
+        } = news;
+        let Some(held) = self
+            .kinds
+            .get_mut(&id)
+            .filter(|held| held.follower == follower)
+        else {
+            return;
+        };
+        match what {
+            What::Listed(name, text) => {
+                held.listing.insert(name, text);
+            }
+            What::Complete => {
+                let listed = std::mem::take(&mut held.listing);
+                let gone = held
+                    .objects
+                    .keys()
+                    .filter(|name| !listed.contains_key(*name));
+                let same = |name: &Name, text: &Arc<RawValue>| {
+                    held.objects
+                        .get(name)
+                        .is_some_and(|known| known.get() == text.get())
+                };
+                let new = listed.iter().filter(|(name, text)| !same(name, text));
+                let changed = gone.chain(new.map(|(name, _)| name));
+                self.dirty.extend(changed.map(|name| key(&id, name)));
+                held.objects = listed;
+                held.settled = true;
+                held.trouble = None;
+                held.troubles = 0;
+                self.look();
+            }
+            What::Changed(name, text) => {
+                let known = held.objects.get(&name);
+                if known.is_none_or(|known| known.get() != text.get()) {
+                    self.dirty.insert(key(&id, &name));
+                    held.objects.insert(name, text);
+                }
+            }
+            What::Deleted(name) => {
+                if held.objects.remove(&name).is_some() {
+                    self.dirty.insert(key(&id, &name));
+                }
+            }
+            What::Trouble(trouble) => {
+                held.listing = Objects::new();
+                held.troubles += 1;
+                if let Trouble::Unreachable(_) | Trouble::Unauthorized(_) = trouble {
+                    self.server = Some(trouble);
+                    return;
+                }
+                held.settled |=
+                    matches!(trouble, Trouble::Forbidden(_)) && held.troubles >= BELIEVED;
+                held.trouble = Some(trouble);
+                self.look();
+            }
+        }
+    }
+
+    /// Sees whether everything is known now.
+    fn look(&mut self) {
+        if self.known && self.kinds.values().all(|held| held.settled) {
+            self.read_at = Some(ReadAt::Here(SystemTime::now()));
+            self.flowing = true;
+            self.not_kept = None;
+        }
+    }
+
+    /// Whether what was kept is to stand in for what cannot be read, be it only for now.
+    pub(super) fn lacks(&self) -> bool {
+        let mut of_kinds = self.kinds.values().map(|held| &held.trouble);
+        let trouble = self.server.is_some()
+            || self.unknown.is_some()
+            || of_kinds.any(|trouble| trouble.is_some());
+        trouble && !self.flowing && !self.restored
+    }
+
+    /// Has what was kept stand in.
+    pub(super) fn restore(&mut self, path: &Path, kept: Result<Option<Kept>, KeptError>) {
+        self.restored = true;
+        let kept = match kept {
+            Ok(kept) => kept.and_then(|mut kept| kept.take(Path::new(&*self.url))),
+            Err(error) => {
+                let origin = Origin::new(file_resource(&path.to_string_lossy()));
+                let message = format!("{error}; nothing of it is used");
+                let mut entry = Entry::new(&origin, Severity::Error, Reason::Unreadable, message);
+                entry.help("what is kept is written anew as soon as the API server answers");
+                self.not_kept = Some(entry);
+                None
+            }
+        };
+        let Some(kept) = kept else {
+            return;
+        };
+        self.read_at = Some(ReadAt::Before(kept.read_at()));
+        self.flowing = true;
+        for object in kept.files.into_iter().flat_map(|file| file.objects) {
+            let Ok(text) = to_raw_value(&object.body).map(Arc::<RawValue>::from) else {
+                continue;
+            };
+            let Some(object) = raw(object.body) else {
+                continue;
+            };
+            let ObjectKey {
+                group,
+                kind,
+                namespace,
+                name,
+            } = object.key();
+            let held = self.kinds.entry((group.into(), kind.into())).or_default();
+            if held.settled || (self.known && held.kind.is_none()) {
+                continue;
+            }
+            self.dirty.insert(object.key());
+            held.objects.insert((namespace.into(), name.into()), text);
+        }
+    }
+
+    /// What there is to keep.
+    pub(super) fn content(&self) -> Content {
+        let Some(ReadAt::Here(time) | ReadAt::Before(time)) = self.read_at else {
+            return Content(Vec::new());
+        };
+        let files = self.kinds.iter().map(|((group, kind), held)| KeptFile {
+            name: format!("{group}/{kind}"),
+            objects: held
+                .objects
+                .values()
+                .cloned()
+                .map(Shared::OfCluster)
+                .collect(),
+        });
+        let root = KeptRoot::new(Path::new(&*self.url).to_owned(), time, files.collect());
+        Content(vec![root])
+    }
+
+    /// Whether there is something to say.
+    pub(super) fn is_dirty(&self) -> bool {
+        let problems = self.troubles();
+        if !self.flowing && self.said.is_none() && problems.is_empty() {
+            return false;
+        }
+        self.flowing && !self.dirty.is_empty() || self.said.as_ref() != Some(&problems)
+    }
+
+    /// What changed since the last time.
+    pub(super) fn changes(&mut self) -> ChangeSet {
+        let problems = self.troubles();
+        self.said = Some(problems.clone());
+        let mut changes = ChangeSet {
+            problems,
+            ..ChangeSet::default()
+        };
+        if !self.flowing {
+            return changes;
+        }
+        for key in std::mem::take(&mut self.dirty) {
+            let id = (key.group.as_str().into(), key.kind.as_str().into());
+            let name = (key.namespace.as_str().into(), key.name.as_str().into());
+            let text = self.kinds.get(&id).and_then(|held| held.objects.get(&name));
+            let object = text
+                .and_then(|text| serde_json::from_str(text.get()).ok())
+                .and_then(raw);
+            match object {
+                Some(object) => changes.upserted.push(object),
+                None => changes.deleted.push(key),
+            }
+        }
+        changes
+    }
+
+    fn troubles(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.not_kept.iter().cloned().collect();
+        let all = self.kinds.values().map(|held| held.objects.len()).sum();
+        if let Some(trouble) = &self.server {
+            entries.extend(trouble.of_server(&self.url, &self.consequence(all)));
+        }
+        if let Some(trouble) = &self.unknown {
+            let message = format!(
+                "does not say which kinds it has: {}; {}",
+                trouble.message(),
+                self.consequence(all)
+            );
+            let severity = Severity::Error;
+            entries.push(Entry::new(
+                &server(&self.url),
+                severity,
+                Reason::Unreadable,
+                message,
+            ));
+        }
+        for held in self.kinds.values() {
+            let passing = matches!(held.trouble, Some(Trouble::Forbidden(_) | Trouble::Missing))
+                && held.troubles < BELIEVED;
+            if let (Some(kind), Some(trouble), false) = (&held.kind, &held.trouble, passing) {
+                let consequence = self.consequence(held.objects.len());
+                entries.extend(trouble.of_kind(&kind.resource, &consequence));
+            }
+        }
+        entries
+    }
+
+    /// What it means that so many objects cannot be read anew.
+    fn consequence(&self, objects: usize) -> String {
+        match self.read_at {
+            _ if objects == 0 => "nothing of it is in effect".to_owned(),
+            Some(ReadAt::Before(time)) => format!(
+                "what was read from it before this start ({objects} objects, {}) stays in effect",
+                httpdate::fmt_http_date(time)
+            ),
+            Some(ReadAt::Here(_)) => {
+                format!("what was last read from it ({objects} objects) stays in effect")
+            }
+            None => "nothing of it is in effect until all is read".to_owned(),
+        }
+    }
+}
+
+fn key((group, kind): &KindId, (namespace, name): &Name) -> ObjectKey {
+    ObjectKey {
+        group: group.to_string(),
+        kind: kind.to_string(),
+        namespace: namespace.to_string(),
+        name: name.to_string(),
+    }
+}
+
+/// What the API server sent is an object.
+fn raw(body: Value) -> Option<RawObject> {
+    let (object, _) = manifest::object(SourceRef::Cluster, body).ok()?;
+    Some(object)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Objects of the cluster, as `kubectl apply` and `kubectl delete` would change them.
+
+use anyhow::{Context, ensure};
+use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::discovery::{Scope, pinned_kind};
+use kube::{Api, Client};
+use nuncio_api::yaml;
+use tokio::time::{Instant, sleep};
+
+use crate::{DEADLINE, Kubernetes, LOOK};
+
+const FIELD_MANAGER: &str = "test";
+
+impl Kubernetes {
+    /// Applies the objects of a text of YAML documents, in their order. What was defined just now
+    /// is waited for.
+    pub async fn apply(&self, manifests: &str) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        for body in documents(manifests)? {
+            let object: DynamicObject = serde_json::from_value(body)?;
+            let name = name_of(&object)?;
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let api = self.api_of(&client, &object).await?;
+            let deadline = Instant::now() + DEADLINE;
+            loop {
+                match api.patch(&name, &params, &Patch::Apply(&object)).await {
+                    Ok(_) => break,
+                    Err(kube::Error::Api(status)) if status.is_not_found() => {
+                        ensure!(Instant::now() < deadline, "{name}: {status}");
+                        sleep(LOOK).await;
+                    }
+                    Err(error) => return Err(error).context(name),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the objects of a text of YAML documents; those that are not there are passed over.
+    pub async fn delete(&self, manifests: &str) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        for body in documents(manifests)? {
+            let object: DynamicObject = serde_json::from_value(body)?;
+            let name = name_of(&object)?;
+            let api = self.api_of(&client, &object).await?;
+            match api.delete(&name, &DeleteParams::default()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                Err(error) => return Err(error).context(name),
+            }
+        }
+        Ok(())
+    }
+
+    async fn api_of(
+        &self,
+        client: &Client,
+        object: &DynamicObject,
+    ) -> anyhow::Result<Api<DynamicObject>> {
+        let types = object.types.as_ref().context("an object has a kind")?;
+        let gvk = GroupVersionKind::try_from(types)?;
+        let deadline = Instant::now() + DEADLINE;
+        let (resource, capabilities) = loop {
+            match pinned_kind(client, &gvk).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    ensure!(Instant::now() < deadline, "{gvk:?}: {error}");
+                    sleep(LOOK).await;
+                }
+            }
+        };
+        let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+        Ok(match capabilities.scope {
+            Scope::Cluster => Api::all_with(client.clone(), &resource),
+            Scope::Namespaced => Api::namespaced_with(client.clone(), namespace, &resource),
+        })
+    }
+}
+
+fn documents(manifests: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    yaml::documents(manifests).context("manifests of a test")
+}
+
+fn name_of(object: &DynamicObject) -> anyhow::Result<String> {
+    object.metadata.name.clone().context("an object has a name")
+}
