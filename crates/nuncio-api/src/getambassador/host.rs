@@ -39,7 +39,7 @@ pub struct Host {
     /// Envoy: `CommonTlsContext.tls_certificate_sds_secret_configs`.
     ///
     /// Emissary: a missing one is only logged there; the Host is not in effect here either, and
-    /// says so.
+    /// says so, and nobody else answers for its name.
     #[serde(rename = "tlsSecret")]
     pub tls_secret: Option<SecretRef>,
     /// A TLSContext with more settings.

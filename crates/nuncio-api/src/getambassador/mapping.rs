@@ -92,7 +92,8 @@ pub struct Mapping {
     /// Envoy: `UpstreamTlsContext`.
     ///
     /// Emissary: contexts are known by name alone there; here one of the Mapping's namespace counts
-    /// first.
+    /// first. Without the one that is named requests go out in cleartext there, or encrypted to
+    /// whoever answers; here they are answered with 503.
     pub tls: Option<String>,
     /// How the service's name becomes addresses: `kubernetes-service`, `kubernetes-endpoint`, or a
     /// resolver of one's own.

@@ -28,6 +28,9 @@ pub struct TcpMapping {
     /// Name of a TLSContext to originate TLS with.
     ///
     /// Envoy: `UpstreamTlsContext`.
+    ///
+    /// Emissary: without the one that is named bytes go out in cleartext there; here connections are
+    /// closed.
     pub tls: Option<String>,
     /// Share in percent among TCPMappings with the same port, address and host.
     ///

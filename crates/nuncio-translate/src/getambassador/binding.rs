@@ -103,6 +103,10 @@ pub(super) fn bound<'h>(
         }
         // The first counts, for TLS and cleartext alike.
         if let Some(at) = taken.get(&host.hostname) {
+            // Why it has no effect is said.
+            if host.closed {
+                continue;
+            }
             let first = bound[*at].0;
             let same = host.made && first.same_tls(host, &context.gateway);
             if !same && reported.duplicates.insert(host.key()) {
@@ -111,6 +115,14 @@ pub(super) fn bound<'h>(
                     (
                         format!("{whose} has another certificate for {hostname}, which counts"),
                         "use the same certificate in both",
+                    )
+                } else if first.closed {
+                    (
+                        format!(
+                            "{whose} has the hostname {hostname} too, and counts, though it is not \
+                             in effect: another must not answer for what it may protect"
+                        ),
+                        "mend it, or remove one of them",
                     )
                 } else {
                     (
@@ -130,7 +142,9 @@ pub(super) fn bound<'h>(
             continue;
         }
         taken.insert(&host.hostname, bound.len());
-        reported.served.insert(Arc::clone(&host.origin.resource));
+        if !host.closed {
+            reported.served.insert(Arc::clone(&host.origin.resource));
+        }
         bound.push((host, index.taken(host)));
     }
     let lists = index.lists(&bound);
@@ -147,7 +161,7 @@ fn can_serve(
     host: &Host,
     reported: &mut Reported,
 ) -> bool {
-    if stack.transport == Transport::Tcp {
+    if stack.transport == Transport::Tcp || host.closed {
         return true;
     }
     let Some(tls) = &host.tls else { return false };

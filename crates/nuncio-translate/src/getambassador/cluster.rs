@@ -88,6 +88,8 @@ impl ClusterSpec {
         }
 
         let tls_context = tls_context(context, object);
+        let lacks_context =
+            tls_context.is_none() && spec.tls.as_deref().is_some_and(|name| !name.is_empty());
         let tls = match tls_context {
             Some(found) => {
                 let at = found.namespace();
@@ -168,7 +170,7 @@ impl ClusterSpec {
         } else {
             UpstreamProtocol::Http1
         };
-        Ok(Self {
+        let mut cluster = Self {
             name: shorten(&full).into(),
             service: service.to_owned(),
             host: name.host.clone(),
@@ -202,7 +204,11 @@ impl ClusterSpec {
             },
             load_balancing,
             endpoints,
-        })
+        };
+        if lacks_context {
+            cluster.without_endpoints();
+        }
+        Ok(cluster)
     }
 
     pub(super) fn is_envoy_admin(&self) -> bool {
@@ -224,6 +230,9 @@ impl ClusterSpec {
 }
 
 /// A TLSContext by name: the Mapping's own namespace first, then all.
+///
+/// Without the one that it names Emissary sends requests in cleartext, or encrypted to whoever
+/// answers. Here none are sent: what was to protect them is not there.
 fn tls_context<'s>(
     context: &mut Context<'s>,
     object: &Object<Mapping>,
@@ -260,9 +269,11 @@ fn tls_context<'s>(
             .error(
                 &at,
                 Reason::RefNotFound,
-                format!("Originate-TLS context {name} is not defined"),
+                format!(
+                    "Originate-TLS context {name} is not defined: nothing is sent to the upstream"
+                ),
             )
-            .help("TLS is used only if service begins with https://; define the TLSContext"),
+            .help("define the TLSContext, or remove tls: until then no request gets through"),
     }
     found.map(AsRef::as_ref)
 }

@@ -8,7 +8,7 @@ use nuncio_api::getambassador::{
 };
 use nuncio_model::listener::DownstreamTls;
 use nuncio_model::tls::Termination;
-use nuncio_model::value::{Domain, ServerName};
+use nuncio_model::value::{Domain, Invalid, ServerName};
 use nuncio_model::{Gateway, Origin, Reason, ResourceId};
 
 use super::Context;
@@ -21,7 +21,7 @@ use crate::store::{Object, Store};
 /// The Secret that the made-up Host terminates TLS with, where it exists.
 const FALLBACK_SECRET: &str = "fallback-self-signed-cert";
 
-/// A Host that is in effect.
+/// A Host, in effect or [closed](Host::closed).
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) name: String,
@@ -34,8 +34,9 @@ pub(super) struct Host {
     pub(super) insecure: InsecureAction,
     /// Nobody wrote it as a Host.
     pub(super) made: bool,
-    /// It is left out, and nothing but 404 is answered for its name: the Mappings of the name would
-    /// be served by another Host, which may ask for no certificate.
+    /// It has no effect, and nothing but 404 is answered for its name: the Mappings of the name would
+    /// be served by another Host, which may ask for no certificate. But challenges are answered
+    /// ([`super::security::is_challenge`]): its own certificate may wait for that.
     pub(super) closed: bool,
 }
 
@@ -73,74 +74,89 @@ pub(super) fn alike(one: &Termination, other: &Termination, gateway: &Gateway) -
         && one.parameters == other.parameters
 }
 
-/// All Hosts in effect, by hostname, equal ones in the order of their keys: those that users write
-/// before those that are made of other resources.
+/// All Hosts, by hostname, equal ones in the order of their keys: those that users write before
+/// those that are made of other resources. The first of a name counts, in effect or not.
 pub(super) fn hosts(context: &mut Context<'_>) -> Vec<Host> {
     let store = context.store;
     // A Host that exists but is not in effect must not open every name to cleartext.
     if !store.has_hosts() && context.made.hosts.is_empty() {
         return vec![default_host(context)];
     }
-    let mut hosts: Vec<Host> = store
+    let made = context.made;
+    let without_effect = store.hosts.left_out().chain(store.unread_hosts());
+    let mut written: Vec<(&Object<HostSpec>, bool)> = store
         .hosts
-        .by_rkey()
+        .iter()
+        .map(|object| (object.as_ref(), true))
+        .chain(without_effect.map(|object| (object.as_ref(), false)))
+        .collect();
+    written.sort_by(|(a, _), (b, _)| a.rkey.cmp(&b.rkey));
+    let made = made.hosts.iter().map(|object| (object, true));
+    let mut hosts: Vec<Host> = written
         .into_iter()
-        .map(AsRef::as_ref)
-        .chain(&context.made.hosts)
-        .filter_map(|object| {
-            unsupported::host(&mut context.report, object);
-            match read(context, object) {
-                Ok(host) => Some(host),
-                Err(mut mistake) => {
-                    let what = match object.part {
-                        None => "the Host".to_owned(),
-                        Some(_) => object.spec.hostname.clone().unwrap_or_default(),
-                    };
-                    mistake.what.message =
-                        format!("{what} is not in effect: {}", mistake.what.message);
-                    mistake.report(&mut context.report, object);
-                    // Because of its certificate, as far as is known here.
-                    let left_out = store.secrets.left_out().next().is_some();
-                    left_out.then(|| closed(object)).flatten()
-                }
-            }
+        .chain(made)
+        .filter_map(|(object, counts)| match counts {
+            true => of(context, object),
+            false => closed(object),
         })
         .collect();
-    hosts.extend(store.hosts.left_out().filter_map(|host| closed(host)));
-    hosts.sort_by(|a, b| a.hostname.cmp(&b.hostname));
+    // An Ingress asks nothing of clients: one whose certificate is missing closes no name that
+    // another serves.
+    hosts.sort_by_key(|host| (host.hostname.clone(), host.made && host.closed));
     hosts
 }
 
-/// A Host that is left out.
+/// What a Host that is read becomes.
+fn of(context: &mut Context<'_>, object: &Object<HostSpec>) -> Option<Host> {
+    unsupported::host(&mut context.report, object);
+    match read(context, object) {
+        Ok(host) => Some(host),
+        Err(mut mistake) => {
+            let what = match object.part {
+                None => "the Host".to_owned(),
+                Some(_) => object.spec.hostname.clone().unwrap_or_default(),
+            };
+            mistake.what.message = format!("{what} is not in effect: {}", mistake.what.message);
+            mistake.report(&mut context.report, object);
+            closed(object)
+        }
+    }
+}
+
+/// A Host without effect.
 fn closed(object: &Object<HostSpec>) -> Option<Host> {
-    let hostname = object.spec.hostname.as_deref().filter(|h| !h.is_empty());
     Some(Host {
         name: object.name().to_owned(),
         namespace: object.namespace().to_owned(),
         labels: object.meta.labels.clone(),
         origin: object.origin(),
-        hostname: Domain::new(hostname.unwrap_or("*")).ok()?,
-        selector: None,
+        hostname: hostname(object).ok()?,
+        selector: selector(object).1.cloned(),
         tls: None,
-        insecure: InsecureAction::Reject,
-        made: false,
+        // Of the little that it serves.
+        insecure: InsecureAction::Route,
+        made: object.part.is_some(),
         closed: true,
     })
 }
 
+fn hostname(object: &Object<HostSpec>) -> Result<Domain, Invalid> {
+    let hostname = object.spec.hostname.as_deref().filter(|h| !h.is_empty());
+    Domain::new(hostname.unwrap_or("*"))
+}
+
+/// Which Mappings it takes, and the field that says so.
+fn selector(object: &Object<HostSpec>) -> (&'static str, Option<&LabelSelector>) {
+    match given(object.spec.mapping_selector.as_ref()) {
+        Some(selector) => ("mappingSelector", Some(selector)),
+        None => ("selector", given(object.spec.selector.as_ref())),
+    }
+}
+
 fn read(context: &mut Context<'_>, object: &Object<HostSpec>) -> Result<Host, Mistake> {
     let spec = &object.spec;
-    let hostname = Domain::new(
-        spec.hostname
-            .as_deref()
-            .filter(|h| !h.is_empty())
-            .unwrap_or("*"),
-    )
-    .map_err(Mistake::at("spec.hostname"))?;
-    let (field, selector) = match given(spec.mapping_selector.as_ref()) {
-        Some(selector) => ("mappingSelector", Some(selector)),
-        None => ("selector", given(spec.selector.as_ref())),
-    };
+    let hostname = hostname(object).map_err(Mistake::at("spec.hostname"))?;
+    let (field, selector) = selector(object);
     if let Some((index, operator)) = selector.and_then(unknown_operator) {
         return Err(Mistake::new(
             format!("spec.{field}.matchExpressions[{index}].operator"),

@@ -220,7 +220,7 @@ pub(super) struct Reported {
     pub(super) without_tls: HashSet<(Origin, Domain)>,
     /// Hosts that HTTP/3 cannot serve.
     pub(super) without_http3: HashSet<(Origin, Domain)>,
-    /// Hosts on some Listener.
+    /// Hosts in effect on some Listener.
     pub(super) served: HashSet<Arc<ResourceId>>,
 }
 
@@ -443,7 +443,7 @@ impl Build<'_> {
     }
 }
 
-/// The only route of a Host that is left out.
+/// The last route of a Host without effect.
 fn not_found(host: &Host) -> Arc<Route> {
     Arc::new(Route {
         origin: host.origin.clone(),

@@ -101,6 +101,10 @@ pub(super) fn parse(context: &mut Context<'_>, object: &Arc<Object<Mapping>>) ->
     }
 }
 
+fn escaped(path: &str) -> String {
+    path.replace(' ', "%20")
+}
+
 struct Parser<'a, 'c, 's> {
     context: &'c mut Context<'s>,
     object: &'a Arc<Object<Mapping>>,
@@ -391,10 +395,14 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                     "remove one of them",
                 );
             }
+            let pattern =
+                Regex::new(&regex.pattern).map_err(Mistake::at("spec.regex_rewrite.pattern"))?;
+            let field = "spec.regex_rewrite.substitution";
+            let substitution = one_line(field, &regex.substitution)?;
+            self.valid_path(field, &regex.substitution);
             return Ok(PathRewrite::Regex {
-                pattern: Regex::new(&regex.pattern)
-                    .map_err(Mistake::at("spec.regex_rewrite.pattern"))?,
-                substitution: one_line("spec.regex_rewrite.substitution", &regex.substitution)?,
+                pattern,
+                substitution,
             });
         }
         let rewrite = spec.rewrite.as_deref().unwrap_or("/");
@@ -408,9 +416,29 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                 "write rewrite: \"\" to leave the path alone, or use regex_rewrite",
             );
         }
-        PathLiteral::new(rewrite)
-            .map(PathRewrite::Prefix)
-            .map_err(Mistake::at("spec.rewrite"))
+        let literal = PathLiteral::new(rewrite).map_err(Mistake::at("spec.rewrite"))?;
+        if rewrite.starts_with('/') {
+            self.valid_path("spec.rewrite", rewrite);
+        } else {
+            self.warn(
+                "spec.rewrite",
+                Reason::InvalidValue,
+                "it does not begin with /: what the upstream gets is no path",
+                &format!("write \"/{}\"", escaped(rewrite)),
+            );
+        }
+        Ok(PathRewrite::Prefix(literal))
+    }
+
+    fn valid_path(&mut self, field: &str, text: &str) {
+        if text.contains(' ') {
+            self.warn(
+                field,
+                Reason::InvalidValue,
+                "it has a space, which ends the path in a request: most upstreams refuse that",
+                &format!("write \"{}\"", escaped(text)),
+            );
+        }
     }
 
     fn host_rewrite(&mut self) -> Result<HostRewrite, Mistake> {

@@ -32,10 +32,7 @@ impl Variant {
 }
 
 fn variants(route: &Arc<Route>, model: SecurityModel, action: InsecureAction) -> Vec<Arc<Route>> {
-    let acme = matches!(
-        &route.matches.path,
-        PathMatch::Prefix(path) | PathMatch::Exact(path) if path.as_str() == ACME_CHALLENGE
-    );
+    let acme = literal(&route.matches.path) == Some(ACME_CHALLENGE);
     let action = if acme { InsecureAction::Route } else { action };
     let insecure = |route: Arc<Route>| match action {
         InsecureAction::Route => Some(route),
@@ -68,6 +65,18 @@ fn variants(route: &Arc<Route>, model: SecurityModel, action: InsecureAction) ->
                 .chain(insecure(rest))
                 .collect()
         }
+    }
+}
+
+/// Whether a route is only for answering an authority that asks who has a name.
+pub(super) fn is_challenge(path: &PathMatch) -> bool {
+    literal(path).is_some_and(|path| path.starts_with(ACME_CHALLENGE))
+}
+
+fn literal(path: &PathMatch) -> Option<&str> {
+    match path {
+        PathMatch::Prefix(path) | PathMatch::Exact(path) => Some(path.as_str()),
+        PathMatch::Segments(_) | PathMatch::Regex(_) => None,
     }
 }
 

@@ -12,6 +12,7 @@ use super::association::{globs_intersect, selects, selects_loosely};
 use super::group::Group;
 use super::host::Host;
 use super::mapping::Association;
+use super::security;
 use crate::Settings;
 
 /// Lists may hold so many groups for each that there is, and some more
@@ -26,6 +27,8 @@ pub(super) struct Index<'g> {
     /// Those that every Host without a selector takes.
     everyone: Vec<usize>,
     built_in: Vec<usize>,
+    /// Those that a Host without effect takes too.
+    challenges: Vec<usize>,
     names: Names,
     labels: HashMap<(&'g str, &'g str), Vec<usize>>,
     lists: HashMap<Taken, Arc<[usize]>>,
@@ -60,6 +63,7 @@ impl<'g> Index<'g> {
             few: settings.most_routes_in_own_lists,
             everyone: Vec::new(),
             built_in: Vec::new(),
+            challenges: Vec::new(),
             names: Names::default(),
             labels: HashMap::new(),
             lists: HashMap::new(),
@@ -68,6 +72,8 @@ impl<'g> Index<'g> {
         for (at, group) in groups.iter().enumerate() {
             if group.built_in {
                 index.built_in.push(at);
+            } else if is_challenge(group) {
+                index.challenges.push(at);
             }
             match &group.association {
                 _ if is_for_everyone(group) => index.everyone.push(at),
@@ -83,9 +89,10 @@ impl<'g> Index<'g> {
 
     pub(super) fn taken(&self, host: &Host) -> Taken {
         if host.closed {
+            let groups = |at: &usize| takes(host, &self.groups[*at], self.strict);
             return Taken {
                 everyone: false,
-                others: Vec::new(),
+                others: self.challenges.iter().copied().filter(groups).collect(),
             };
         }
         let everyone = host.selector.is_none() || !self.strict;
@@ -184,6 +191,11 @@ fn is_odd(hostname: &str) -> bool {
     let stars = hostname.matches('*').count();
     let at_one_end = hostname.starts_with('*') || hostname.ends_with('*');
     hostname.starts_with('.') || stars > 1 || (stars == 1 && !at_one_end)
+}
+
+fn is_challenge(group: &Group) -> bool {
+    let mut routes = group.routes.iter();
+    routes.all(|route| security::is_challenge(&route.matches.path))
 }
 
 fn is_for_everyone(group: &Group) -> bool {

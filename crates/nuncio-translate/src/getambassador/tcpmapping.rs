@@ -364,6 +364,18 @@ fn termination(
 ) -> Result<Termination, Mistake> {
     let text = |name: Option<&ServerName>| name.map_or("*", ServerName::as_str).to_owned();
     let wanted = text(name);
+    let of_name = |host: &&Host| host.closed && host.hostname.as_str() == wanted;
+    if let Some(closed) = hosts.iter().find(of_name) {
+        return Err(Mistake::because(
+            "spec.host",
+            Reason::RefInvalid,
+            format!(
+                "TLS of {wanted} is up to {}, which is not in effect",
+                closed.origin.resource
+            ),
+            "mend that Host",
+        ));
+    }
     let of_host = hosts
         .iter()
         .filter_map(|host| host.tls.as_ref())

@@ -131,6 +131,8 @@ pub struct Store {
     origins: BTreeMap<ObjectKey, FieldOrigins>,
     /// Where objects are that are in no table.
     unread: BTreeMap<ObjectKey, SourceRef>,
+    /// Of Hosts among them, what says which name is theirs.
+    unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
     annotations: annotation::Annotations,
     tracker: Tracker,
     /// What has no effect, though nothing is known to be wrong with it.
@@ -325,6 +327,11 @@ impl Store {
     }
 
     /// The TLSContexts that it defines.
+    /// Hosts that cannot be read, with their hostnames.
+    pub(crate) fn unread_hosts(&self) -> impl Iterator<Item = &Arc<Object<Host>>> {
+        self.unread_hosts.values()
+    }
+
     pub fn module_tls_contexts(&self) -> impl Iterator<Item = &Arc<Object<TlsContext>>> {
         let module = self.tls_module().map(|module| key_of(&module.id));
         module
@@ -391,6 +398,7 @@ impl Store {
         }
         on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {
             table.remove(namespace, name)
+        self.unread_hosts.remove(key);
         });
     }
 

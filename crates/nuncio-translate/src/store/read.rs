@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nuncio_api::core::{LoadBalancerStatus, ServiceSpec};
-use nuncio_api::getambassador::ModuleConfig;
 use nuncio_api::getambassador::conversion::{self, FieldOrigins, Version, to_v3alpha1};
+use nuncio_api::getambassador::{Host, ModuleConfig};
 use nuncio_api::path::join;
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_api::{getambassador, ingress};
@@ -35,12 +35,15 @@ impl Store {
             origins: FieldOrigins::default(),
         };
         let source = object.source.clone();
+        let host = named_host(&object, &reader);
         if self.read_typed(object, &key, &mut reader) {
             if !reader.origins.is_empty() {
                 self.origins.insert(key.clone(), reader.origins);
             }
         } else if !reader.report.is_empty() {
             self.unread.insert(key.clone(), source);
+            self.unread_hosts
+                .extend(host.map(|host| (key.clone(), host)));
         }
         self.keep_left_out(&key);
         self.note(&key, reader.report.entries().to_vec());
@@ -153,6 +156,28 @@ impl Store {
         }
         .is_some()
     }
+}
+
+/// A Host of which nothing is known but its name.
+fn named_host(object: &RawObject, reader: &Reader) -> Option<Arc<Object<Host>>> {
+    if object.group() != getambassador::GROUP || object.kind != "Host" {
+        return None;
+    }
+    let hostname = match object.body.get("spec")?.get("hostname") {
+        None | Some(Value::Null) => None,
+        Some(hostname) => Some(hostname.as_str()?.to_owned()),
+    };
+    Some(Arc::new(Object {
+        id: Arc::clone(&reader.origin.resource),
+        meta: object.meta.clone(),
+        source: object.source.clone(),
+        rkey: reader.rkey.clone(),
+        part: None,
+        spec: Host {
+            hostname,
+            ..Host::default()
+        },
+    }))
 }
 
 struct Reader {
