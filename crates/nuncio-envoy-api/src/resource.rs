@@ -69,7 +69,7 @@ impl fmt::Display for ResourceType {
 }
 
 /// One resource: its bytes, and a version that depends on nothing else.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Resource {
     /// A hash of `body`, in hexadecimal.
     pub version: Arc<str>,

@@ -26,46 +26,55 @@ const REMEMBERED: usize = 16;
 /// The memories of all Envoys, by node id.
 #[derive(Debug, Default)]
 pub(crate) struct Memories {
-    by_node: HashMap<String, Memory>,
-    /// Oldest first.
-    order: VecDeque<String>,
+    by_node: HashMap<String, Remembered>,
+    /// Those that are not connected, by when they left.
+    left: VecDeque<String>,
 }
 
+#[derive(Debug, Default)]
+struct Remembered {
+    memory: Memory,
+    streams: usize,
+}
+
+/// Whose memory a stream uses; `None` where nobody will come back for it.
+#[derive(Debug)]
+pub(crate) struct Tenant(Option<String>);
+
 impl Memories {
-    pub(crate) fn of(&mut self, node: &str) -> Memory {
-        self.order.retain(|known| known != node);
-        self.order.push_back(node.to_owned());
-        let memory = self.by_node.entry(node.to_owned()).or_default().clone();
-        self.forget_old();
-        memory
+    /// That of a stream, until it [leaves](Self::leave).
+    pub(crate) fn of(&mut self, node: &str) -> (Tenant, Memory) {
+        self.left.retain(|known| known != node);
+        let remembered = self.by_node.entry(node.to_owned()).or_default();
+        remembered.streams += 1;
+        (Tenant(Some(node.to_owned())), remembered.memory.clone())
     }
 
     /// Of an Envoy elsewhere. Nobody there is kept from giving the same name to several: one that is
     /// taken is somebody else's.
-    pub(crate) fn of_other(&mut self, node: &str) -> Memory {
+    pub(crate) fn of_other(&mut self, node: &str) -> (Tenant, Memory) {
         // No own node has a NUL in its name.
-        let memory = self.of(&format!("\0{node}"));
-        // One clone is in the map, one is here.
-        match Arc::strong_count(&memory.0) > 2 {
-            true => Memory::default(),
-            false => memory,
+        let node = format!("\0{node}");
+        match self.by_node.get(&node) {
+            Some(taken) if taken.streams > 0 => (Tenant(None), Memory::default()),
+            _ => self.of(&node),
         }
     }
 
-    /// Of those whose stream ended: a session holds the other clone of a memory in use.
-    fn forget_old(&mut self) {
-        while self.order.len() > REMEMBERED {
-            let unused = |node: &String| {
-                self.by_node
-                    .get(node)
-                    .is_none_or(|memory| Arc::strong_count(&memory.0) == 1)
-            };
-            let Some(at) = self.order.iter().position(unused) else {
-                return;
-            };
-            if let Some(node) = self.order.remove(at) {
-                self.by_node.remove(&node);
-            }
+    pub(crate) fn leave(&mut self, tenant: &Tenant) {
+        let Some(node) = &tenant.0 else { return };
+        let Some(remembered) = self.by_node.get_mut(node) else {
+            return;
+        };
+        remembered.streams -= 1;
+        if remembered.streams > 0 {
+            return;
+        }
+        self.left.push_back(node.clone());
+        if self.left.len() > REMEMBERED
+            && let Some(oldest) = self.left.pop_front()
+        {
+            self.by_node.remove(&oldest);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Sessions on sockets, and how far they are.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -25,8 +24,9 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status as GrpcStatus, Streaming};
 
-use crate::memory::{Memories, Memory};
+use crate::memory::{Memories, Tenant};
 use crate::session::{Options, Session};
+use crate::status::{Refusal, Status, StreamStatus, Streams};
 use crate::tls::{self, Certificates, TlsError, TlsFiles};
 
 /// Envoy names every cluster it has when it reconnects: 1.4 MB at 20,000. tonic's 4 MiB would
@@ -56,71 +56,11 @@ struct Shared {
     snapshot: watch::Sender<Option<(u64, Arc<Snapshot>)>>,
     /// There is a socket for an Envoy of nuncio's own.
     has_own: AtomicBool,
-    streams: Mutex<HashMap<u64, StreamStatus>>,
+    streams: Mutex<Streams>,
     next_stream: AtomicU64,
     first_config_answered: Mutex<bool>,
     status: watch::Sender<Status>,
     counters: Mutex<Counters>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct StreamStatus {
-    /// Of nuncio's own Envoy.
-    own: bool,
-    acknowledged: u64,
-    refused: Vec<Refusal>,
-    held: [usize; ResourceType::ALL.len()],
-}
-
-/// How far Envoy is: nuncio's own where there is a socket for it, else all that are connected.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Status {
-    /// The number of the newest snapshot; 0 before the first.
-    pub newest: u64,
-    /// Envoys that are connected, of those that count.
-    pub streams: usize,
-    /// Those that connect from elsewhere.
-    pub others: Others,
-    /// Envoy has answered, or refused, every resource of a configuration once. Stays true.
-    pub first_config_answered: bool,
-    /// The newest snapshot that every connected Envoy has answered, by the number that
-    /// [`AdsServer::set_snapshot`] gave it; 0 before the first.
-    pub acknowledged: u64,
-    /// What is refused at the moment, by any Envoy.
-    pub refused: Vec<Refusal>,
-    /// In the order of [`ResourceType::ALL`].
-    pub types: [TypeCounts; ResourceType::ALL.len()],
-}
-
-/// Envoys elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Others {
-    pub streams: usize,
-    /// The newest snapshot that each of them has answered; 0 before the first.
-    pub acknowledged: u64,
-}
-
-/// A resource that Envoy refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
-    pub resource_type: ResourceType,
-    pub name: Arc<str>,
-    pub version: Arc<str>,
-    /// Envoy's words.
-    pub detail: String,
-    /// The first snapshot that differs here from what was accepted last.
-    pub since: u64,
-    /// It is tried again, because it may pass by itself: somebody else has the port.
-    pub may_pass: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TypeCounts {
-    /// In the snapshot.
-    pub wanted: usize,
-    /// That Envoy has; the least of all Envoys.
-    pub held: usize,
-    pub refused: usize,
 }
 
 /// Since the server was made, in the order of [`ResourceType::ALL`].
@@ -260,12 +200,12 @@ where
 {
     let stop = watch::Sender::new(false);
     let mut stopped = stop.subscribe();
-    let streams = Streams {
+    let service = Service {
         shared,
         own,
         stop: stop.subscribe(),
     };
-    let service = AggregatedDiscoveryServiceServer::new(streams)
+    let service = AggregatedDiscoveryServiceServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let serve = tonic::transport::Server::builder()
@@ -288,7 +228,7 @@ where
 }
 
 /// The streams of one socket.
-struct Streams {
+struct Service {
     shared: Arc<Shared>,
     own: bool,
     stop: watch::Receiver<bool>,
@@ -297,7 +237,7 @@ struct Streams {
 type ResponseStream<T> = Pin<Box<dyn Stream<Item = Result<T, GrpcStatus>> + Send>>;
 
 #[tonic::async_trait]
-impl AggregatedDiscoveryService for Streams {
+impl AggregatedDiscoveryService for Service {
     type StreamAggregatedResourcesStream = ResponseStream<DiscoveryResponse>;
     type DeltaAggregatedResourcesStream = ResponseStream<DeltaDiscoveryResponse>;
 
@@ -341,11 +281,7 @@ impl Shared {
             return;
         };
         let node = first.node.take().map_or_else(String::new, |node| node.id);
-        let memory = match own {
-            true => lock(&self.memories).of(&node),
-            false => lock(&self.memories).of_other(&node),
-        };
-        let mut stream = StreamGuard::new(self, own, memory);
+        let mut stream = StreamGuard::new(self, own, &node);
         tracing::debug!(stream = stream.id, node, "Envoy connected");
         let mut snapshots = self.snapshot.subscribe();
         snapshots.mark_changed();
@@ -380,7 +316,7 @@ impl Shared {
                 () = sleep_until(timer) => session.on_timer(Instant::now()),
             };
             self.count(session, &to_send);
-            self.note(stream.id, &stream.session);
+            self.note(stream.id, own, &stream.session);
             for response in to_send {
                 if responses.send(response).await.is_err() {
                     return;
@@ -415,7 +351,7 @@ impl Shared {
         }
     }
 
-    fn note(&self, id: u64, session: &Session) {
+    fn note(&self, id: u64, own: bool, session: &Session) {
         let mut refused: Vec<Refusal> = session
             .refused()
             .map(|(resource_type, name, refused)| Refusal {
@@ -425,53 +361,28 @@ impl Shared {
                 detail: refused.detail.clone(),
                 since: refused.since(),
                 may_pass: refused.may_pass(),
+                instead: own.then(|| session.accepted(resource_type, name)).flatten(),
             })
             .collect();
         refused.sort();
-        if let Some(stream) = lock(&self.streams).get_mut(&id) {
-            stream.acknowledged = session.acknowledged();
-            stream.refused = refused;
-            stream.held = ResourceType::ALL.map(|t| session.held(t));
+        let status = StreamStatus {
+            own,
+            acknowledged: session.acknowledged(),
+            refused,
+            held: ResourceType::ALL.map(|t| session.held(t)),
+        };
+        let news = lock(&self.streams).put(id, status);
+        if news {
+            self.publish();
         }
-        self.publish();
     }
 
     fn publish(&self) {
         // Held to the end: a status that was read before another must not be published after it.
         let mut answered = lock(&self.first_config_answered);
         let (newest, snapshot) = self.snapshot.borrow().clone().unwrap_or_default();
-        let streams = lock(&self.streams);
         let has_own = self.has_own.load(Ordering::Relaxed);
-        let counted = || streams.values().filter(|stream| stream.own || !has_own);
-        let others = || streams.values().filter(|stream| !stream.own);
-        let mut status = Status {
-            newest,
-            streams: counted().count(),
-            others: Others {
-                streams: others().count(),
-                acknowledged: others().map(|s| s.acknowledged).min().unwrap_or(0),
-            },
-            acknowledged: counted().map(|s| s.acknowledged).min().unwrap_or(0),
-            ..Status::default()
-        };
-        status
-            .refused
-            .extend(streams.values().flat_map(|s| s.refused.iter().cloned()));
-        status.refused.sort();
-        status.refused.dedup();
-        for resource_type in ResourceType::ALL {
-            let at = resource_type as usize;
-            status.types[at] = TypeCounts {
-                wanted: snapshot.of(resource_type).len(),
-                held: counted().map(|s| s.held[at]).min().unwrap_or(0),
-                refused: status
-                    .refused
-                    .iter()
-                    .filter(|refusal| refusal.resource_type == resource_type)
-                    .count(),
-            };
-        }
-        drop(streams);
+        let mut status = lock(&self.streams).status(newest, &snapshot, has_own);
         *answered |= status.acknowledged > 0;
         status.first_config_answered = *answered;
         self.status.send_if_modified(|current| {
@@ -486,21 +397,27 @@ impl Shared {
 struct StreamGuard<'a> {
     shared: &'a Shared,
     id: u64,
+    tenant: Tenant,
     session: Session,
 }
 
 impl<'a> StreamGuard<'a> {
-    fn new(shared: &'a Shared, own: bool, memory: Memory) -> Self {
+    fn new(shared: &'a Shared, own: bool, node: &str) -> Self {
         let id = shared.next_stream.fetch_add(1, Ordering::Relaxed);
+        let (tenant, memory) = match own {
+            true => lock(&shared.memories).of(node),
+            false => lock(&shared.memories).of_other(node),
+        };
         let status = StreamStatus {
             own,
             ..StreamStatus::default()
         };
-        lock(&shared.streams).insert(id, status);
+        lock(&shared.streams).put(id, status);
         shared.publish();
         Self {
             shared,
             id,
+            tenant,
             session: Session::new(memory, shared.options.clone()),
         }
     }
@@ -509,7 +426,8 @@ impl<'a> StreamGuard<'a> {
 impl Drop for StreamGuard<'_> {
     fn drop(&mut self) {
         self.session.close();
-        lock(&self.shared.streams).remove(&self.id);
+        lock(&self.shared.memories).leave(&self.tenant);
+        lock(&self.shared.streams).remove(self.id);
         self.shared.publish();
         tracing::debug!(stream = self.id, "Envoy disconnected");
     }
@@ -539,7 +457,7 @@ mod tests {
     fn the_newest_status_is_published_last() {
         let server = AdsServer::new(Options::default());
         let shared = &server.shared;
-        lock(&shared.streams).insert(0, StreamStatus::default());
+        lock(&shared.streams).put(0, StreamStatus::default());
         let done = AtomicBool::new(false);
         let went_back = std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -550,9 +468,11 @@ mod tests {
                 });
             }
             let went_back = (1..=20_000).find(|round| {
-                if let Some(stream) = lock(&shared.streams).get_mut(&0) {
-                    stream.acknowledged = *round;
-                }
+                let status = StreamStatus {
+                    acknowledged: *round,
+                    ..StreamStatus::default()
+                };
+                lock(&shared.streams).put(0, status);
                 shared.publish();
                 (0..3).any(|_| shared.status.borrow().acknowledged < *round)
             });

@@ -206,6 +206,15 @@ impl Session {
         })
     }
 
+    /// What Envoy accepted last of a resource, where that is known.
+    pub(crate) fn accepted(
+        &self,
+        resource_type: ResourceType,
+        name: &Arc<str>,
+    ) -> Option<Arc<Resource>> {
+        self.memory.accepted(resource_type, name)
+    }
+
     /// How many resources of a type Envoy has.
     pub fn held(&self, resource_type: ResourceType) -> usize {
         self.types[resource_type as usize].client.len()
