@@ -204,14 +204,30 @@ impl Launcher {
     /// Starts an Envoy that knows nothing of one before it.
     pub(super) async fn fresh(&self) -> Result<Envoy, StartError> {
         let state = &self.config.state_dir;
-        let binary = self.binary()?;
         state.remove_leftovers();
-        state.write(&state.bootstrap(), &self.bootstrap)?;
+        let started = self.start(self.config.base_id).await;
+        if started.is_err() {
+            state.remove_leftovers();
+        }
+        started
+    }
+
+    /// The same in place of one that ended. What it needs is written already: the disk may be full.
+    pub(super) async fn again(&self, ended: &Envoy) -> Result<Envoy, StartError> {
+        self.config.state_dir.remove_leftovers_but_base_id();
+        self.start(Some(ended.base_id)).await
+    }
+
+    /// Envoy chooses a base id where none is given.
+    async fn start(&self, base_id: Option<u32>) -> Result<Envoy, StartError> {
+        let state = &self.config.state_dir;
+        let binary = self.binary()?;
+        state.write_if_other(&state.bootstrap(), &self.bootstrap)?;
         let mut args = self.arguments();
-        match self.config.base_id {
+        match base_id {
             Some(base_id) => {
                 // As Envoy does with one of its own choice.
-                state.write(&state.base_id(), base_id.to_string().as_bytes())?;
+                state.write_if_other(&state.base_id(), base_id.to_string().as_bytes())?;
                 args.extend(["--base-id".into(), base_id.to_string().into()]);
             }
             None => args.extend([
@@ -220,25 +236,22 @@ impl Launcher {
                 state.base_id().into_os_string(),
             ]),
         }
-        let launched = self.launch(&args, 0).await;
-        let launched = launched.and_then(|process| {
-            let base_id =
-                self.written_base_id()
-                    .ok_or(StartError::Ended(ExitStatus::NotStarted(
-                        "it wrote no base id".to_owned(),
-                    )))?;
-            let envoy = Envoy {
-                process: Arc::new(process),
-                base_id,
-                epoch: 0,
-            };
-            self.record(&envoy, binary)?;
-            Ok(envoy)
-        });
-        if launched.is_err() {
-            state.remove_leftovers();
+        let process = self.launch(&args, 0).await?;
+        let Some(base_id) = base_id.or_else(|| self.written_base_id()) else {
+            drain::kill(&process).await;
+            return Err(StartError::Ended(ExitStatus::NotStarted(
+                "it wrote no base id".to_owned(),
+            )));
+        };
+        let envoy = Envoy {
+            process: Arc::new(process),
+            base_id,
+            epoch: 0,
+        };
+        if let Err(error) = self.record(&envoy, binary) {
+            tracing::warn!("the next nuncio will replace this Envoy, not take it over: {error}");
         }
-        launched
+        Ok(envoy)
     }
 
     /// Starts an Envoy that takes listeners and statistics over from the one that runs. If it

@@ -138,15 +138,28 @@ impl StateDir {
         })
     }
 
+    /// The same, unless the file is as it is to be: then it takes no room on the disk.
+    pub(super) fn write_if_other(&self, path: &Path, content: &[u8]) -> Result<(), StateDirError> {
+        match fs::read(path) {
+            Ok(there) if there == content => Ok(()),
+            _ => self.write(path, content),
+        }
+    }
+
     /// Removes what an Envoy that is no more left behind: its sockets, the record of it, and its
     /// shared memory, of which Envoy removes nothing itself.
     pub(super) fn remove_leftovers(&self) {
+        self.remove_leftovers_but_base_id();
+        remove(&self.base_id());
+    }
+
+    pub(super) fn remove_leftovers_but_base_id(&self) {
         if let Ok(base_id) = fs::read_to_string(self.base_id())
             && let Ok(base_id) = base_id.trim().parse::<u32>()
         {
             remove(&shared_memory(base_id));
         }
-        for path in [self.record(), self.base_id(), self.admin_socket()] {
+        for path in [self.record(), self.admin_socket()] {
             remove(&path);
         }
         for entry in fs::read_dir(&self.sockets).into_iter().flatten().flatten() {

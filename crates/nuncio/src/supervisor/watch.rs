@@ -88,6 +88,7 @@ impl Watch {
     /// Starts Envoy again, as often as it takes; false when it is to end, or nobody holds the handle.
     async fn restart(&mut self, mut status: ExitStatus) -> bool {
         let mut up = self.running_since.elapsed();
+        let mut again = true;
         loop {
             self.restarts.send_modify(|restarts| *restarts += 1);
             let pause = self.backoff.pause(up);
@@ -99,7 +100,13 @@ impl Watch {
                 _ = asked_to_end(&mut self.wanted) => return false,
             }
             self.state.send_replace(State::Starting);
-            match self.launcher.fresh().await {
+            // Somebody else may have its base id by now.
+            let started = match again {
+                true => self.launcher.again(&self.envoy).await,
+                false => self.launcher.fresh().await,
+            };
+            again = !again;
+            match started {
                 Ok(envoy) => {
                     self.state.send_replace(running(&envoy, false));
                     self.envoy = envoy;

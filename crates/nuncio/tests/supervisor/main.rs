@@ -89,6 +89,33 @@ async fn a_killed_envoy_is_started_again() {
     place.assert_clean();
 }
 
+/// As with a full disk. What it needs is there since the first start.
+#[tokio::test]
+async fn a_killed_envoy_is_started_again_where_nothing_can_be_written() {
+    let place = Place::new();
+    let handle = place.start("one").await;
+    // Files are written under this name, and then renamed.
+    let in_the_way = ["bootstrap", "base-id", "envoy"].map(|name| {
+        let path = place.state.join(name).with_extension("new");
+        fs::create_dir(&path).unwrap();
+        path
+    });
+    for _ in 0..2 {
+        let killed = pid(&handle);
+        kill(killed, "KILL");
+        let running = |state: &State| matches!(state, State::Running { pid, .. } if *pid != killed);
+        handle.state().wait_for(running).await.unwrap();
+        serves(&handle).await;
+        assert_eq!(get(place.port).unwrap(), "one");
+        assert_eq!(*place.processes(), [pid(&handle)]);
+    }
+    for path in in_the_way {
+        fs::remove_dir(path).unwrap();
+    }
+    handle.drain_and_stop().await;
+    place.assert_clean();
+}
+
 #[tokio::test]
 async fn a_running_envoy_is_taken_over_with_its_connections() {
     let place = Place::new();
