@@ -47,7 +47,7 @@ pub use cluster::cluster;
 pub use endpoints::cluster_load_assignment;
 pub use filter::extension_config;
 pub use inquiry::inquiry;
-pub use listener::listener;
+pub use listener::{listener, port_of_listener};
 pub use ready::ready;
 pub use runtime::{LAYER as RUNTIME_LAYER, runtime};
 pub use secret::secret;

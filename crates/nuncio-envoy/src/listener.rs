@@ -23,6 +23,7 @@ use nuncio_model::listener::{
     CertificateDetails, FilterChain, ForwardedCertificate, HttpConnectionManager, HttpOptions,
     Listener, ListenerFilter, Proxy, TcpProxy, Transport, UnderscoreHeaders,
 };
+use prost::Message;
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
 use crate::{filter, log, quic, rbac, resource, statistics, tls};
@@ -41,6 +42,18 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Longest wait for a TLS handshake: a client that never finishes one holds nothing.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The port of an encoded listener.
+pub fn port_of_listener(listener: &Resource) -> Option<u16> {
+    let listener = lds::Listener::decode(listener.body.clone()).ok()?;
+    let Some(core::address::Address::SocketAddress(address)) = listener.address?.address else {
+        return None;
+    };
+    let Some(core::socket_address::PortSpecifier::PortValue(port)) = address.port_specifier else {
+        return None;
+    };
+    port.try_into().ok()
+}
 
 /// Encodes a listener.
 pub fn listener(listener: &Listener) -> Resource {

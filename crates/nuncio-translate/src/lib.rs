@@ -28,7 +28,7 @@ use nuncio_model::{Gateway, Report};
 use store::Read;
 
 pub use settings::{ReadyPort, Settings};
-pub use store::{Element, Elements, Object, Scope, Store, Table, Touched};
+pub use store::{Element, Elements, KeptPort, Object, Scope, Store, Table, Touched};
 
 /// What came of the resources.
 #[derive(Clone, Debug, Default)]

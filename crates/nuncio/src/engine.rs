@@ -13,11 +13,11 @@ use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_translate::getambassador::Inventory;
 use nuncio_translate::{Elements, Settings, Store, Touched, Translator, ingress};
-use nuncio_xds::Refusal;
+use nuncio_xds::{Refusal, Status};
 use tokio::sync::watch;
 
 use crate::files::NamedFiles;
-use crate::quarantine::{Found, Inquiry, Quarantine};
+use crate::quarantine::{Found, Inquiry, Ports, Quarantine};
 
 /// What came of the resources as they are now.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,7 @@ pub struct Engine {
     files: NamedFiles,
     /// What is left out because Envoy refused it.
     quarantine: Quarantine,
+    ports: Ports,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -83,6 +84,7 @@ impl Engine {
             source_problems: Vec::new(),
             files: NamedFiles::default(),
             quarantine: Quarantine::default(),
+            ports: Ports::default(),
             served: watch::Sender::new(Arc::default()),
         }
     }
@@ -102,8 +104,12 @@ impl Engine {
             self.store.leave_out(self.quarantine.origins());
         }
         let touched = self.store.apply(changes.upserted, &changes.deleted);
+        let ports = self.ports.changed(&self.store);
+        if ports {
+            self.store.keep_ports(self.ports.kept());
+        }
         let reading = started.elapsed();
-        let more = back || touched.more || changes.problems != self.source_problems;
+        let more = back || ports || touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
         let endpoints = if more {
             None
@@ -175,6 +181,30 @@ impl Engine {
         self.publish(served, started)
     }
 
+    /// Takes up which ports Envoy cannot have. Whether [`Engine::with_other_ports`] is due.
+    pub fn look_at_ports(&mut self, status: &Status, now: Instant) -> bool {
+        let served = Arc::clone(&self.served.borrow());
+        self.ports.look(&served, status, now)
+    }
+
+    /// When [`Engine::try_ports`] is due.
+    pub fn next_try_of_ports(&self) -> Option<Instant> {
+        self.ports.next_try()
+    }
+
+    /// Tries ports again that Envoy could not have.
+    pub fn try_ports(&mut self, now: Instant) -> Arc<Served> {
+        self.ports.try_again(now);
+        self.with_other_ports()
+    }
+
+    pub fn with_other_ports(&mut self) -> Arc<Served> {
+        let started = Instant::now();
+        self.store.keep_ports(self.ports.kept());
+        let served = self.translated();
+        self.publish(served, started)
+    }
+
     /// All that it takes to find out what to blame for what Envoy refuses of the present snapshot.
     /// `None` if it refuses nothing of that.
     pub fn inquiry<'r>(&self, refused: impl Iterator<Item = &'r Refusal>) -> Option<Inquiry> {
@@ -207,6 +237,7 @@ impl Engine {
         let mut report = translation.report;
         report.extend(self.source_problems.iter().cloned());
         report.extend(self.quarantine.report());
+        report.extend(self.ports.report());
         report.sort();
 
         let keys = report

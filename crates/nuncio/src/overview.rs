@@ -24,6 +24,12 @@ pub fn report(
             .origin(refusal.resource_type, &refusal.name)
             .cloned()
             .unwrap_or_else(|| envoy_origin(&refusal.name));
+        // A Listener that keeps another port says so, also while its own is tried again.
+        let told =
+            |entry: &Entry| entry.reason == Reason::Refused && entry.resource == origin.resource;
+        if refusal.may_pass && served.report.entries().iter().any(told) {
+            continue;
+        }
         report
             .error(
                 &origin,
@@ -38,6 +44,10 @@ pub fn report(
             .help(match &served.gateway.ready {
                 Some(ready) if ready.name() == *refusal.name => {
                     "give another port with AMBASSADOR_READY_PORT, or 0 for none"
+                }
+                _ if refusal.may_pass => {
+                    "another program has the port: end it, or give the Listener another port; it \
+                     is tried again at least once a minute"
                 }
                 _ => "the last version that Envoy accepted stays in effect, if there is one",
             });

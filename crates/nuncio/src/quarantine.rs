@@ -12,7 +12,8 @@
 //!
 //! Nothing is left out that protects: of a Module only the keys of [`HARMLESS_KEYS`], no TLSContext
 //! but the Hosts and Mappings that use it; and for the name of a Host that is left out nobody
-//! answers but with 404. Nor is a Listener: without it nothing of it would be left.
+//! answers but with 404. Nor is a Listener: without it nothing of it would be left. One whose port somebody else has keeps
+//! the port that it had ([`Ports`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 
 mod inquiry;
 mod isolation;
+mod ports;
 
 pub use inquiry::{Inquiry, Validator};
 pub use isolation::Isolation;
+pub(crate) use ports::Ports;
 
 /// Keys of a Module that can be left out without opening anything.
 const HARMLESS_KEYS: [&str; 6] = [

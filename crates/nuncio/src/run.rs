@@ -238,7 +238,18 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                 keeper.changed();
             }
             Ok(()) = xds.changed() => {
-                isolation.look(&engine, &xds.borrow_and_update());
+                let status = xds.borrow_and_update().clone();
+                if engine.look_at_ports(&status, Instant::now()) {
+                    tokio::task::block_in_place(|| {
+                        take_up(&ads, &gauges, || engine.with_other_ports());
+                    });
+                }
+                isolation.look(&engine, &status);
+            }
+            () = until(engine.next_try_of_ports()) => {
+                tokio::task::block_in_place(|| {
+                    take_up(&ads, &gauges, || engine.try_ports(Instant::now()));
+                });
             }
             found = isolation.found() => {
                 if engine.found(found) {
@@ -269,6 +280,13 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     keeper.finish().await;
     xds_servers.abort_all();
     result
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whether all that could be found out is that nothing can be read.

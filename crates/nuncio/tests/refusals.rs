@@ -272,3 +272,75 @@ async fn a_port_that_somebody_else_has() {
     let scene = scene.isolates("taken.yaml", &bad, &good, &said).await;
     scene.nothing_failed().await;
 }
+
+/// Everything of a scene's start, with its HTTPS Listener on another port.
+fn moved(scene: &Scene, port: u16) -> String {
+    [
+        listener("http", scene.http, "HTTP"),
+        listener("https", port, "HTTPS"),
+        host("any", "*", ""),
+        host("a", "a.example", "tlsSecret: {name: a}, "),
+        tls_secret("a", &certs::self_signed(&["a.example"])),
+        mapping("steady", "/steady/", &scene.upstream, ""),
+    ]
+    .concat()
+}
+
+/// All else of the Listener goes on with the port that it had, until its own is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_moved_to_a_port_that_somebody_else_has() {
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let mut scene = Scene::start(&[]).await;
+    scene.gateway.write("base.yaml", &moved(&scene, port));
+    let keeps = format!("the Listener keeps port {}", scene.https);
+    let said = ["Listener default/https: spec.port", "in use", &keeps];
+    scene.until_error(&said).await;
+    // A Host of it, its chain and its certificate come and go, on the old port.
+    scene.changes_go_on().await;
+    scene.until_error(&said).await;
+
+    drop(holder);
+    scene.https = port;
+    let mended = async || scene.gateway.errors().await == "[]";
+    scene.gateway.until(mended).await;
+    scene.changes_go_on().await;
+    scene.nothing_failed().await;
+}
+
+/// Whoever else writes the old port has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_moved_to_a_taken_port_and_another_to_its_own() {
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let scene = Scene::start(&[]).await;
+    scene.gateway.write("base.yaml", &moved(&scene, port));
+    scene
+        .until_error(&["Listener default/https: spec.port", "in use", "keeps port"])
+        .await;
+    let other = listener("other", scene.https, "HTTP");
+    scene.gateway.write("other.yaml", &other);
+    let said = [
+        "Listener default/https: spec.port",
+        "which it had, is that of Listener default/other",
+    ];
+    scene.until_error(&said).await;
+    let served = async || {
+        let target = Target::cleartext(at(scene.https));
+        let Ok(mut client) = Client::connect(&target, Protocol::Http1).await else {
+            return false;
+        };
+        let answer = client.get("a.example", "/steady/").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    scene.gateway.until(served).await;
+
+    let mut scene = scene;
+    let https = free_port();
+    scene.gateway.write("base.yaml", &moved(&scene, https));
+    scene.https = https;
+    let mended = async || scene.gateway.errors().await == "[]";
+    scene.gateway.until(mended).await;
+    scene.changes_go_on().await;
+    scene.nothing_failed().await;
+}

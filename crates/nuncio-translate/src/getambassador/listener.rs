@@ -43,8 +43,12 @@ pub(super) fn listeners(
     // Listeners for a port of TCP, by port, that are not in effect.
     let mut idle: HashMap<u16, &Object<ListenerSpec>> = HashMap::new();
     for object in context.store.listeners.by_rkey() {
-        let port = object.spec.port;
-        match read(context, object, &builds) {
+        let wanted = object.spec.port;
+        let port = context.store.kept_port(object).unwrap_or(wanted);
+        if port != wanted && stack::is_tcp(&object.spec) {
+            idle.insert(wanted, object);
+        }
+        match read(context, object, port, &builds) {
             Ok(Some(stack)) => {
                 let tcp = tcp.iter().filter(|group| {
                     stack.transport == Transport::Tcp
@@ -54,6 +58,7 @@ pub(super) fn listeners(
                 builds.push(Build {
                     name: unique(&mut names, object.name(), object.namespace()),
                     object,
+                    port,
                     stack,
                     groups,
                     bound: binding::bound(context, object, stack, hosts, &mut index, &mut reported),
@@ -66,7 +71,7 @@ pub(super) fn listeners(
             Err(mistake) => {
                 mistake.report(&mut context.report, object);
                 if stack::is_tcp(&object.spec) {
-                    idle.insert(port, object);
+                    idle.insert(wanted, object);
                 }
             }
         }
@@ -75,10 +80,9 @@ pub(super) fn listeners(
     builds.sort_by_key(|build| build.stack.transport == Transport::Tcp);
     let mut quic = HashSet::new();
     for build in &mut builds {
-        let port = build.object.spec.port;
-        build.http3 |= quic.contains(&port);
+        build.http3 |= quic.contains(&build.port);
         if build.emit(context, &mut reported) && build.stack.transport == Transport::Quic {
-            quic.insert(port);
+            quic.insert(build.port);
         }
     }
     let listened = |group: &&TcpGroup| {
@@ -110,9 +114,9 @@ fn unique(names: &mut HashSet<String>, name: &str, namespace: &str) -> Arc<str> 
 fn read(
     context: &mut Context<'_>,
     object: &Object<ListenerSpec>,
+    port: u16,
     earlier: &[Build<'_>],
 ) -> Result<Option<Stack>, Mistake> {
-    let port = object.spec.port;
     if port == 0 {
         return Err(Mistake::new(
             "spec.port",
@@ -121,9 +125,27 @@ fn read(
         ));
     }
     let stack = Stack::read(context, object)?;
-    let same = |build: &&Build<'_>| {
-        build.object.spec.port == port && build.stack.transport == stack.transport
-    };
+    let same = |build: &&Build<'_>| build.port == port && build.stack.transport == stack.transport;
+    let wanted = object.spec.port;
+    if port != wanted {
+        // Whoever wants the port it keeps is to have it.
+        let wants = |other: &&Arc<Object<ListenerSpec>>| {
+            other.spec.port == port && stack::is_tcp(&other.spec) == stack::is_tcp(&object.spec)
+        };
+        if let Some(other) = context.store.listeners.by_rkey().into_iter().find(wants) {
+            return Err(Mistake::because(
+                "spec.port",
+                Reason::NotBound,
+                format!(
+                    "it is not in effect: port {wanted} is taken by another program, and {port}, \
+                     which it had, is that of Listener {}/{}",
+                    other.namespace(),
+                    other.name()
+                ),
+                "free the port, or write another",
+            ));
+        }
+    }
     if let Some(first) = earlier.iter().find(same) {
         let scheme = match stack.transport {
             Transport::Tcp => "tcp",
@@ -243,6 +265,8 @@ fn no_listener(context: &mut Context<'_>, groups: &[Arc<Group>]) {
 struct Build<'a> {
     name: Arc<str>,
     object: &'a Object<ListenerSpec>,
+    /// Its own, or the one that it keeps because it cannot have its own.
+    port: u16,
     stack: Stack,
     groups: &'a [Arc<Group>],
     bound: Vec<Bound<'a>>,
@@ -305,13 +329,13 @@ impl Build<'_> {
         self.say_what_is_secure(context, &chains);
         let tls = chains.iter().any(|chain| chain.tls.is_some());
         let http = chains.iter().any(|chain| chain.http().is_some());
-        let default_prefix = self.stack.default_stats_prefix(spec.port);
+        let default_prefix = self.stack.default_stats_prefix(self.port);
         let listener = Listener {
             name: Arc::clone(&self.name),
             origin: self.object.origin(),
             transport: self.stack.transport,
             address: context.settings.bind_address,
-            port: spec.port,
+            port: self.port,
             listener_filters: self.stack.listener_filters(tls),
             stat_prefix: spec
                 .stats_prefix

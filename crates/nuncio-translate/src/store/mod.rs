@@ -137,6 +137,14 @@ pub struct Store {
     tracker: Tracker,
     /// What has no effect, though nothing is known to be wrong with it.
     left_out: BTreeSet<Origin>,
+    kept_ports: BTreeMap<Arc<ResourceId>, KeptPort>,
+}
+
+/// A Listener's port that Envoy cannot have, and the one that it has instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptPort {
+    pub wanted: u16,
+    pub kept: u16,
 }
 
 impl Store {
@@ -259,6 +267,18 @@ impl Store {
         self.files.clear();
     }
 
+    /// Has Listeners keep the ports that they have, for as long as they want those that they cannot
+    /// have.
+    pub fn keep_ports(&mut self, ports: BTreeMap<Arc<ResourceId>, KeptPort>) {
+        self.kept_ports = ports;
+    }
+
+    /// The port that a Listener keeps in place of its own.
+    pub(crate) fn kept_port(&self, listener: &Object<Listener>) -> Option<u16> {
+        let kept = self.kept_ports.get(&listener.id)?;
+        (kept.wanted == listener.spec.port).then_some(kept.kept)
+    }
+
     /// Everything that reading the objects had to say.
     pub fn report(&self) -> impl Iterator<Item = Entry> + '_ {
         let problems = self.problems.values().chain(self.duplicates.values());
@@ -307,6 +327,11 @@ impl Store {
         !self.hosts.is_empty() || left_out || self.unread.keys().any(is_host)
     }
 
+    /// Hosts that cannot be read, with their hostnames.
+    pub(crate) fn unread_hosts(&self) -> impl Iterator<Item = &Arc<Object<Host>>> {
+        self.unread_hosts.values()
+    }
+
     /// Emissary's key of a resource, where it is in effect.
     pub fn rkey(&self, id: &ResourceId) -> Option<&str> {
         if &*id.group != getambassador::GROUP {
@@ -327,11 +352,6 @@ impl Store {
     }
 
     /// The TLSContexts that it defines.
-    /// Hosts that cannot be read, with their hostnames.
-    pub(crate) fn unread_hosts(&self) -> impl Iterator<Item = &Arc<Object<Host>>> {
-        self.unread_hosts.values()
-    }
-
     pub fn module_tls_contexts(&self) -> impl Iterator<Item = &Arc<Object<TlsContext>>> {
         let module = self.tls_module().map(|module| key_of(&module.id));
         module
@@ -378,6 +398,7 @@ impl Store {
         self.problems.remove(key);
         self.origins.remove(key);
         self.unread.remove(key);
+        self.unread_hosts.remove(key);
         self.module_tls_contexts.remove(key);
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
         if let Some(slice) = self.endpoint_slices.get(namespace, name)
@@ -398,7 +419,6 @@ impl Store {
         }
         on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {
             table.remove(namespace, name)
-        self.unread_hosts.remove(key);
         });
     }
 
