@@ -9,10 +9,13 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{change, cold, fleet, routing, served};
+use crate::{busy, change, cold, fleet, routing, served};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
+
+/// One change of an endpoint stands for so many requests of other measurements.
+const REQUESTS_FOR_A_ROUND: usize = 20;
 
 /// What to measure.
 pub(crate) struct Job<'a> {
@@ -68,6 +71,11 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         cold::HOSTS => cold::measure(cold::HOSTS, folder, size)?,
         change::NAME => change::measure(folder, size)?,
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
+        busy::NAME => {
+            let rounds = (args.requests / REQUESTS_FOR_A_ROUND).max(1);
+            let measured = busy::measure(folder, size, envoy()?, rounds);
+            runtime()?.block_on(measured)?
+        }
         fleet::NAME => runtime()?.block_on(fleet::measure(folder, size))?,
         routing::NAME => {
             let measured = routing::measure(folder, size, envoy()?, args.requests);

@@ -44,11 +44,14 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings among which a change is followed to Envoy.
     #[arg(long, default_value = "1000,10000")]
     pub(crate) served: Sizes,
+    /// Numbers of Mappings among which an endpoint changes while they do.
+    #[arg(long, default_value = "10000")]
+    pub(crate) busy: Sizes,
     /// Numbers of Envoys elsewhere.
     #[arg(long, default_value = "1000")]
     pub(crate) fleet: Sizes,
     /// Numbers of routes.
-    #[arg(long, default_value = "10,1000,10000")]
+    #[arg(long, default_value = "10,1000,10000,100000")]
     pub(crate) routes: Sizes,
     /// How many requests each route is asked.
     #[arg(long, default_value_t = 4000)]

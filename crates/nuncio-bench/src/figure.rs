@@ -182,6 +182,14 @@ pub(crate) fn medians(runs: &[Vec<Figure>]) -> Vec<Figure> {
     first.iter().map(median_of).collect()
 }
 
+/// The least that so many percent are not above; NaN of nothing.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() * percent).div_ceil(100).saturating_sub(1);
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
 /// The middle one, or the mean of the two in the middle; NaN of nothing.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -234,6 +242,15 @@ mod tests {
         let compared = now.tables(Some(&before));
         assert!(compared.contains("| 150 ms (×0.50) |"), "{compared}");
         assert!(compared.contains("|          2,003 |"), "{compared}");
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 99), 198.0);
+        assert_eq!(percentile(&values, 50), 100.0);
+        assert_eq!(percentile(&values[..1], 99), 200.0);
+        assert!(percentile(&[], 99).is_nan());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! nuncio and a real Envoy, put together as `nuncio run` does, in this process: so that an answer
 //! of Envoy is awaited where it arrives and nothing has to be asked for again and again.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use anyhow::Context;
 use nuncio::engine::{Engine, Served};
 use nuncio::supervisor::{self, Handle, State, StateDir, Supervisor};
 use nuncio_envoy::{BootstrapConfig, XdsServer, bootstrap};
+use nuncio_envoy_api::resource::Snapshot;
 use nuncio_sources::{ChangeSet, Watcher};
 use nuncio_translate::{Scope, Settings, Store};
 use nuncio_xds::{AdsServer, Options};
@@ -154,6 +156,26 @@ impl Gateway {
             }
         };
         self.acknowledged(number).await
+    }
+
+    /// Sends a snapshot, and waits until Envoy has answered it.
+    pub(crate) async fn send(&self, snapshot: &Arc<Snapshot>) -> anyhow::Result<()> {
+        let number = self.ads.set_snapshot(Arc::clone(snapshot));
+        self.acknowledged(number).await
+    }
+
+    /// Takes up whatever is written, for ever.
+    pub(crate) async fn follow(&mut self) -> Infallible {
+        loop {
+            let changes = self.watcher.next().await;
+            let served = tokio::task::block_in_place(|| self.engine.apply(changes));
+            self.ads.set_snapshot(Arc::clone(&served.snapshot));
+            self.served = served;
+        }
+    }
+
+    pub(crate) fn ads(&self) -> &AdsServer {
+        &self.ads
     }
 
     /// How many resources were sent to Envoy so far.

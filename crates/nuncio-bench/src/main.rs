@@ -4,6 +4,7 @@
 //!  run ──▶ child ──▶ cold      files to snapshot, stage by stage
 //!            │  └──▶ change    one change to the next snapshot
 //!            ├─────▶ served    one change to the answer of a real Envoy
+//!            ├─────▶ busy      a changed endpoint while routes change
 //!            ├─────▶ fleet     one change to the answers of many Envoys elsewhere
 //!            └─────▶ routing   Envoy's time for a request, beside routes written by hand
 //! ```
@@ -11,6 +12,7 @@
 //! A file for each thing that is measured; [`manifests`] makes what they measure it on, and
 //! [`figure`] holds what comes of it.
 
+mod busy;
 mod change;
 mod child;
 mod cli;
@@ -85,6 +87,10 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), size, nuncio_echo::free_port())?;
         figures.extend(measure(args, served::NAME, size, folder.path(), 1)?);
+    }
+    for &size in &args.busy.0 {
+        let folder = tempfile::tempdir()?;
+        figures.extend(measure(args, busy::NAME, size, folder.path(), 1)?);
     }
     for &size in &args.fleet.0 {
         let folder = tempfile::tempdir()?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +12,12 @@ const PER_FILE: usize = 100;
 
 /// The object that changes are made to, in a file of its own.
 pub(crate) const CHANGED: &str = "changed";
+
+/// The object whose endpoint requests are sent to.
+pub(crate) const PROBED: &str = "probed";
+
+/// Where nobody is asked.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8080);
 
 /// What is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +43,27 @@ impl Change {
 /// [`CHANGED`].
 pub(crate) fn services(folder: &Path, mappings: usize, port: u16) -> anyhow::Result<()> {
     write(folder, "base.yaml", &base(port))?;
+    storm(folder, mappings, 0)?;
+    write_changed(folder, 0, 0)
+}
+
+/// Changes every Mapping of [`services`] but one.
+pub(crate) fn storm(folder: &Path, mappings: usize, round: usize) -> anyhow::Result<()> {
     let names: Vec<_> = (1..mappings).map(name).collect();
     for (file, names) in names.chunks(PER_FILE).enumerate() {
         let mut text = String::new();
         for name in names {
-            text.push_str(&service(name, 0, 0));
+            text.push_str(&service(name, round, NOWHERE));
         }
         write(folder, &format!("mappings-{file:05}.yaml"), &text)?;
     }
-    write_changed(folder, 0, 0)
+    Ok(())
+}
+
+/// One more Mapping, [`PROBED`], whose Service has this endpoint.
+pub(crate) fn probed(folder: &Path, endpoint: SocketAddr) -> anyhow::Result<()> {
+    let text = service(PROBED, 0, endpoint);
+    write(folder, &format!("{PROBED}.yaml"), &text)
 }
 
 /// So many Mappings for every name, and so many Hosts, each with a Mapping of its own.
@@ -86,6 +104,8 @@ pub(crate) fn change(folder: &Path, change: Change, round: usize) -> anyhow::Res
 }
 
 fn write_changed(folder: &Path, timeout: usize, endpoint: usize) -> anyhow::Result<()> {
+    let endpoint = u32::from(Ipv4Addr::new(10, 0, 0, 0)) + u32::try_from(endpoint)?;
+    let endpoint = SocketAddr::from((Ipv4Addr::from(endpoint), 8080));
     let text = service(CHANGED, timeout, endpoint);
     write(folder, &format!("{CHANGED}.yaml"), &text)
 }
@@ -176,7 +196,7 @@ spec:
     )
 }
 
-fn service(name: &str, timeout: usize, endpoint: usize) -> String {
+fn service(name: &str, timeout: usize, endpoint: SocketAddr) -> String {
     let mut text = mapping(name, name, timeout);
     // Writing to a string does not fail.
     let _ = write!(
@@ -204,14 +224,13 @@ metadata:
 addressType: IPv4
 ports:
 - name: http
-  port: 8080
+  port: {}
 endpoints:
 - addresses:
-  - 10.{}.{}.{}
+  - {}
 ",
-        endpoint >> 16 & 255,
-        endpoint >> 8 & 255,
-        endpoint & 255
+        endpoint.port(),
+        endpoint.ip()
     );
     text
 }

@@ -29,7 +29,7 @@ async fn changes(folder: &Path, size: usize, gateway: &mut Gateway) -> anyhow::R
     let start = milliseconds(gateway.start);
     figures.add("start of Envoy to all acknowledged", "ms", start);
     for change in Change::ALL {
-        let [mut times, mut resources, mut bytes] = [const { Vec::new() }; 3];
+        let [mut times, mut prepared, mut resources, mut bytes] = [const { Vec::new() }; 4];
         for round in 1..=rounds(size) {
             let (before, pushed) = (Arc::clone(gateway.served()), gateway.pushed());
             let written = Instant::now();
@@ -37,12 +37,21 @@ async fn changes(folder: &Path, size: usize, gateway: &mut Gateway) -> anyhow::R
             gateway.take_up(CHANGED).await?;
             times.push(milliseconds(written.elapsed()));
             resources.push((gateway.pushed() - pushed) as f64);
-            let difference = Difference::of(&before.snapshot, &gateway.served().snapshot);
+            let now = Arc::clone(gateway.served());
+            let difference = Difference::of(&before.snapshot, &now.snapshot);
             bytes.push(difference.bytes as f64);
+            // There and back: what is left is Envoy's own time.
+            for snapshot in [&before.snapshot, &now.snapshot] {
+                let sent = Instant::now();
+                gateway.send(snapshot).await?;
+                prepared.push(milliseconds(sent.elapsed()));
+            }
         }
         let name = change.name();
-        let time = median(times);
+        let (time, prepared) = (median(times), median(prepared));
         figures.add(format!("{name}: file to acknowledged"), "ms", time);
+        figures.add(format!("{name}: prepared to acknowledged"), "ms", prepared);
+        figures.add(format!("{name}: file / prepared"), "", time / prepared);
         figures.add(format!("{name}: pushed resources"), "", median(resources));
         let kibibytes = median(bytes) / 1024.0;
         figures.add(format!("{name}: their size"), "KiB", kibibytes);

@@ -38,6 +38,8 @@ fn everything_is_measured() {
         "20,40",
         "--served",
         "20",
+        "--busy",
+        "20",
         "--fleet",
         "3",
         "--routes",
@@ -71,6 +73,10 @@ fn everything_is_measured() {
         ("change", "endpoint: to snapshot (CPU)", vec![20, 40]),
         ("served", "Mapping: file to acknowledged", vec![20]),
         ("served", "endpoint: file to acknowledged", vec![20]),
+        ("served", "Mapping: file / prepared", vec![20]),
+        ("busy", "alone: 99 %", vec![20]),
+        ("busy", "one route after the other: 99 %", vec![20]),
+        ("busy", "all routes again and again: 99 %", vec![20]),
         ("fleet", "memory for each, both ends", vec![3]),
         ("fleet", "Mapping: snapshot to acknowledged by all", vec![3]),
         ("routing", "last: nuncio (worker CPU)", vec![10, 50]),
@@ -87,6 +93,8 @@ fn everything_is_measured() {
 
     let nothing = [
         "--served",
+        "",
+        "--busy",
         "",
         "--fleet",
         "",
