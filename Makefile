@@ -12,7 +12,7 @@ BUSY_OPTION = --busy "$(BUSY)"
 FLEET_OPTION = --fleet "$(FLEET)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 
-.PHONY: help run test soak bench bench-instructions lint fmt clean envoy toolchain
+.PHONY: help run test soak bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,8 @@ test: toolchain ## Install what the tests need and run all of them
 	    programs="$$(scripts/install-prometheus.sh)" && { read -r PROMETHEUS && read -r PROMTOOL; } <<<"$$programs" && \
 	    export PROMETHEUS PROMTOOL && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
+	    REDIS_SERVER="$$(scripts/install-redis.sh)" && export REDIS_SERVER && \
+	    RATELIMIT="$$(scripts/install-ratelimit.sh)" && export RATELIMIT && \
 	    $(CARGO) test --workspace --locked
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)
@@ -39,6 +41,11 @@ bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions
+
+bench-ratelimit: toolchain ## Measure a decision about a limit, beside envoyproxy/ratelimit
+	@REDIS_SERVER="$$(scripts/install-redis.sh)" && export REDIS_SERVER && \
+	    RATELIMIT="$$(scripts/install-ratelimit.sh)" && export RATELIMIT && \
+	    $(CARGO) bench --locked -p nuncio-ratelimit --bench decisions
 
 lint: toolchain ## Formatting, clippy with warnings denied, shell scripts
 	$(CARGO) fmt --all --check

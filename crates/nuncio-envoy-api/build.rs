@@ -38,6 +38,7 @@ const ROOTS: &[&str] = &[
     "envoy/extensions/transport_sockets/tls/v3/tls.proto",
     "envoy/extensions/upstreams/http/v3/http_protocol_options.proto",
     "envoy/service/discovery/v3/ads.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
     "envoy/service/runtime/v3/rtds.proto",
     "envoy/type/matcher/v3/http_inputs.proto",
     "envoy/type/matcher/v3/status_code_input.proto",

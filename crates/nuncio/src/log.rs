@@ -11,7 +11,9 @@ pub(crate) fn init(level: &str, json: bool) {
         known @ ("error" | "warn" | "info" | "debug" | "trace") => known,
         _ => "info",
     };
-    let filter = EnvFilter::new(format!("warn,nuncio={level},nuncio_xds={level}"));
+    let filter = EnvFilter::new(format!(
+        "warn,nuncio={level},nuncio_xds={level},nuncio_ratelimit={level}"
+    ));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
-use nuncio::{bootstrap, check, diff, explain, identity, reference, render, run};
+use nuncio::{bootstrap, check, diff, explain, identity, ratelimit, reference, render, run};
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
 #[global_allocator]
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
+        Command::Ratelimit(args) => ratelimit::run(&args),
         Command::Render(args) => render::run(&args),
         Command::Completions(args) => reference::completions(&args),
         Command::Man(args) => reference::man(&args),

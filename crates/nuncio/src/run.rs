@@ -18,7 +18,6 @@ use nuncio_model::Reason;
 use nuncio_sources::ChangeSet;
 use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options, TlsFiles};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -33,6 +32,7 @@ use crate::overview::ReportLog;
 use crate::pod;
 use crate::quarantine::{Isolation, Validator};
 use crate::source::Source;
+use crate::signals::Ends;
 use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -357,28 +357,6 @@ async fn log_report(mut admin: Admin) {
         };
         if gone.is_err() {
             return;
-        }
-    }
-}
-
-/// The signals that ask for an end.
-struct Ends {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Ends {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }
