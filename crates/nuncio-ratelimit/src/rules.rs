@@ -120,11 +120,13 @@ impl Rules {
             .collect();
         let stats = if last.detailed_metric {
             let path = descriptor.entries.iter().enumerate().map(|(index, entry)| {
-                let shared = shared.iter().find(|(shared, _)| *shared == index);
-                shared.map_or_else(
-                    || format!("{}_{}", entry.key, entry.value),
-                    |(_, value)| format!("{}_{value}", entry.key),
-                )
+                let Entry { key, value, .. } = entry;
+                match shared.iter().find(|(shared, _)| *shared == index) {
+                    Some((_, value)) => format!("{key}_{value}"),
+                    // envoyproxy/ratelimit names an empty value only where nothing is shared.
+                    None if value.is_empty() && !shared.is_empty() => key.clone(),
+                    None => format!("{key}_{value}"),
+                }
             });
             metrics.dynamic(domain, path.collect(), &limit.stats)
         } else if steps

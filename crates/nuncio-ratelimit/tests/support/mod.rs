@@ -1,6 +1,6 @@
 //! The real parts: Redis, envoyproxy/ratelimit, and this service in the test's own process.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::net::SocketAddr;
