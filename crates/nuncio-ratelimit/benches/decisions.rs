@@ -37,8 +37,10 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["serve", limits, grpc, http, redis] => runtime.block_on(serve(limits, grpc, http, redis)),
         // As `cargo bench` says it.

@@ -86,7 +86,7 @@ async fn a_connection_that_breaks_unused_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_hit_of_many_replicas_is_lost_or_counted_twice() {
-    const EACH: usize = 100;
+    const EACH: usize = 40;
     let folder = limits();
     let redis = Redis::start().await;
     let mut services = Vec::new();

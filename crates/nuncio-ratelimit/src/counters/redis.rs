@@ -26,8 +26,9 @@ use tokio::time::{sleep, timeout};
 use super::Hit;
 use crate::metrics::Metrics;
 
-/// How long Redis may take to connect and to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long Redis may take to connect and to answer: longer than a busy machine makes it take, so that
+/// only what is gone is given up. Envoy waits for no answer that long.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Between two attempts to connect: doubled up to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
