@@ -442,7 +442,7 @@ pub enum ExplainOutput {
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct RatelimitArgs {
-    /// Folder with the files of limits (*.yaml, *.yml), or one file.
+    /// Folder with the files of limits (.yaml, .yml), or one file.
     #[arg(long, value_name = "DIR")]
     pub limits: PathBuf,
 
@@ -483,14 +483,9 @@ pub struct RatelimitArgs {
     )]
     pub expiration_jitter: u64,
 
-    /// Begins every key in Redis.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "",
-        env = "CACHE_KEY_PREFIX"
-    )]
-    pub key_prefix: String,
+    /// Begins every key in Redis; without, nothing does.
+    #[arg(long, value_name = "TEXT", env = "CACHE_KEY_PREFIX")]
+    pub key_prefix: Option<String>,
 
     /// From which part of a limit on hits are counted as near it.
     #[arg(

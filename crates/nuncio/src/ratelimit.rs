@@ -39,7 +39,7 @@ fn options(args: &RatelimitArgs) -> Options {
         http: args.http,
         merge_domains: args.merge_domains,
         near_limit_ratio: args.near_limit_ratio,
-        key_prefix: args.key_prefix.clone(),
+        key_prefix: args.key_prefix.clone().unwrap_or_default(),
         shadow_mode: args.shadow_mode,
         headers: args.response_headers.then(Headers::default),
         redis: args.redis.as_ref().map(|url| RedisSettings {
