@@ -3,8 +3,16 @@ use serde_json::{Map, Value, json};
 use super::FieldOrigins;
 use crate::path::join;
 
+/// Labels that are their name alone.
+const NAMED: &[&str] = &["source_cluster", "destination_cluster", "remote_address"];
+
 /// Every label of a Mapping. Groups and their names are the same in all versions.
 pub(super) fn labels(origins: &mut FieldOrigins, labels: &mut Value) {
+    each(labels, |at, specifier| label(origins, at, specifier));
+}
+
+/// Puts another label in the place of each for which there is one.
+pub(super) fn each(labels: &mut Value, mut converted: impl FnMut(&str, &Value) -> Option<Value>) {
     for (domain, groups) in labels.as_object_mut().into_iter().flatten() {
         let at = join("spec.labels", domain);
         for (index, group) in groups.as_array_mut().into_iter().flatten().enumerate() {
@@ -12,12 +20,46 @@ pub(super) fn labels(origins: &mut FieldOrigins, labels: &mut Value) {
                 let at = join(&format!("{at}[{index}]"), name);
                 let specifiers = specifiers.as_array_mut().into_iter().flatten();
                 for (index, specifier) in specifiers.enumerate() {
-                    if let Some(converted) = label(origins, &format!("{at}[{index}]"), specifier) {
-                        *specifier = converted;
+                    if let Some(other) = converted(&format!("{at}[{index}]"), specifier) {
+                        *specifier = other;
                     }
                 }
             }
         }
+    }
+}
+
+/// One label as older versions write it; `None` if only v3alpha1's form says it all, which is read
+/// there too.
+pub(super) fn older(_at: &str, specifier: &Value) -> Option<Value> {
+    let mut entries = specifier.as_object()?.iter();
+    let (Some((name, Value::Object(label))), None) = (entries.next(), entries.next()) else {
+        return None;
+    };
+    let text = |field: &str| label.get(field).and_then(Value::as_str);
+    let only = |known: &[&str]| label.keys().all(|field| known.contains(&field.as_str()));
+    match name.as_str() {
+        name if NAMED.contains(&name) => {
+            (only(&["key"]) && text("key") == Some(name)).then(|| name.into())
+        }
+        "generic_key" if only(&["key", "value", "v2Shorthand"]) => {
+            let value = text("value")?;
+            let key = text("key").filter(|key| !key.is_empty());
+            let short = label.get("v2Shorthand") == Some(&Value::Bool(true));
+            Some(match key {
+                Some(key) => json!({ "generic_key": value, "v3Key": key }),
+                None if short && !NAMED.contains(&value) => value.into(),
+                None => json!({ "generic_key": value }),
+            })
+        }
+        "request_headers" if only(&["key", "header_name", "omit_if_not_present"]) => {
+            let mut fields = label.clone();
+            fields.remove("key");
+            let header = fields.remove("header_name")?;
+            fields.insert("header".to_owned(), header);
+            Some(json!({ text("key")?: fields }))
+        }
+        _ => None,
     }
 }
 
@@ -36,9 +78,7 @@ fn label(origins: &mut FieldOrigins, at: &str, specifier: &Value) -> Option<Valu
 
 fn named(origins: &mut FieldOrigins, at: &str, name: &str) -> Value {
     let (field, label) = match name {
-        "source_cluster" | "destination_cluster" | "remote_address" => {
-            (name, json!({ "key": name }))
-        }
+        name if NAMED.contains(&name) => (name, json!({ "key": name })),
         _ => ("generic_key", json!({ "value": name, "v2Shorthand": true })),
     };
     for part in ["", ".key", ".value"] {

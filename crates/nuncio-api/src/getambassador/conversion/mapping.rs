@@ -5,10 +5,10 @@ use crate::path::join;
 
 /// The `host` under which v2 stores a Mapping that has no hostname in v3alpha1, where an absent
 /// one would mean every name.
-const NO_HOST: &str = "_skip_mapping_with_empty_host_";
+pub(super) const NO_HOST: &str = "_skip_mapping_with_empty_host_";
 
 /// What must match for a header that only has to be there.
-const ANY: &str = ".*";
+pub(super) const ANY: &str = ".*";
 
 impl Conversion {
     pub(super) fn mapping(&mut self) {

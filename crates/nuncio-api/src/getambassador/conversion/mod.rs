@@ -1,4 +1,4 @@
-//! From older versions of getambassador.io to v3alpha1.
+//! From older versions of getambassador.io to v3alpha1, and back.
 //!
 //! v1 and v2 have the same fields; v0, known from annotations alone, has some of its own. A
 //! conversion looks at nothing but the spec and cannot fail: a value of a wrong type stays, and
@@ -7,6 +7,7 @@
 
 mod label;
 mod mapping;
+mod older;
 mod origin;
 mod schema;
 mod tls;
@@ -14,6 +15,7 @@ mod v0;
 
 use serde_json::{Map, Value, json};
 
+pub use older::from_v3alpha1;
 pub use origin::FieldOrigins;
 pub use schema::{former_name, schema};
 
@@ -47,11 +49,11 @@ pub struct Lost {
 
 /// A field that v3alpha1 has under another name. `within` is the field that both stand in, empty
 /// for the spec itself.
-struct Renamed {
-    kind: &'static str,
-    within: &'static str,
-    old: &'static str,
-    new: &'static str,
+pub(super) struct Renamed {
+    pub(super) kind: &'static str,
+    pub(super) within: &'static str,
+    pub(super) old: &'static str,
+    pub(super) new: &'static str,
 }
 
 const fn renamed(
@@ -68,7 +70,7 @@ const fn renamed(
     }
 }
 
-const RENAMED: &[Renamed] = &[
+pub(super) const RENAMED: &[Renamed] = &[
     renamed("AuthService", "", "v3CircuitBreakers", "circuit_breakers"),
     renamed("AuthService", "", "v3StatsName", "stats_name"),
     renamed("Host", "", "selector", "mappingSelector"),
@@ -93,7 +95,7 @@ const RENAMED: &[Renamed] = &[
 ];
 
 /// Fields that only v3alpha1 has: what it keeps of older versions.
-const NEW: &[(&str, &str)] = &[
+pub(super) const NEW: &[(&str, &str)] = &[
     ("AuthService", "v2ExplicitTLS"),
     ("Mapping", "v2BoolHeaders"),
     ("Mapping", "v2BoolQueryParameters"),
@@ -171,7 +173,7 @@ impl Conversion {
             self.fields.remove(*field);
         }
         for Renamed { within, new, .. } in RENAMED.iter().filter(|field| field.kind == kind) {
-            if let Some(fields) = self.within(within) {
+            if let Some(fields) = self::within(&mut self.fields, within) {
                 fields.remove(*new);
             }
         }
@@ -179,7 +181,7 @@ impl Conversion {
 
     fn rename(&mut self, kind: &str) {
         for field in RENAMED.iter().filter(|field| field.kind == kind) {
-            let Some(fields) = self.within(field.within) else {
+            let Some(fields) = within(&mut self.fields, field.within) else {
                 continue;
             };
             if let Some(value) = fields.remove(field.old) {
@@ -193,13 +195,6 @@ impl Conversion {
                 format!("{parent}.{}", field.new),
                 format!("{parent}.{}", field.old),
             );
-        }
-    }
-
-    fn within(&mut self, name: &str) -> Option<&mut Map<String, Value>> {
-        match name {
-            "" => Some(&mut self.fields),
-            name => self.fields.get_mut(name)?.as_object_mut(),
         }
     }
 
@@ -276,6 +271,17 @@ impl Conversion {
             .map(|header| json!({"tag": header, "request_header": {"name": header}}))
             .collect();
         self.fields.insert("custom_tags".to_owned(), tags);
+    }
+}
+
+/// The spec itself, or the fields of one of its fields.
+fn within<'a>(
+    fields: &'a mut Map<String, Value>,
+    name: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    match name {
+        "" => Some(fields),
+        name => fields.get_mut(name)?.as_object_mut(),
     }
 }
 

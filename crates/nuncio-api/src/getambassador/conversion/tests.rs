@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KINDS: &[&str] = &[
+pub(super) const KINDS: &[&str] = &[
     "AuthService",
     "ConsulResolver",
     "DevPortal",
@@ -503,7 +503,7 @@ fn an_older_schema_has_the_older_names() {
 }
 
 /// Any value, its objects with the names that matter somewhere.
-fn value() -> impl Strategy<Value = Value> {
+pub(super) fn value() -> impl Strategy<Value = Value> {
     let names = RENAMED
         .iter()
         .flat_map(|field| [field.within, field.old, field.new])

@@ -45,7 +45,7 @@ impl Conversion {
 }
 
 /// `http://` or `https://` as it is written, and the rest.
-fn split_scheme(service: &str) -> (&str, &str) {
+pub(super) fn split_scheme(service: &str) -> (&str, &str) {
     for scheme in ["https://", "http://"] {
         if service
             .get(..scheme.len())
