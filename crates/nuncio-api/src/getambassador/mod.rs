@@ -6,6 +6,7 @@
 
 mod authservice;
 pub mod conversion;
+pub mod crd;
 mod devportal;
 mod host;
 mod labels;
