@@ -3,9 +3,11 @@
 //! A library so that its tests reach its parts.
 
 pub mod admin;
+pub mod apiext;
 pub mod bootstrap;
 pub mod check;
 pub mod cli;
+pub mod crds;
 pub mod diff;
 pub mod engine;
 pub mod environment;

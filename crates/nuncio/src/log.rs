@@ -12,7 +12,7 @@ pub(crate) fn init(level: &str, json: bool) {
         _ => "info",
     };
     let filter = EnvFilter::new(format!(
-        "warn,nuncio={level},nuncio_xds={level},nuncio_ratelimit={level}"
+        "warn,nuncio={level},nuncio_apiext={level},nuncio_ratelimit={level},nuncio_xds={level}"
     ));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
-use nuncio::{bootstrap, check, diff, explain, identity, ratelimit, reference, render, run};
+use nuncio::{
+    apiext, bootstrap, check, crds, diff, explain, identity, ratelimit, reference, render, run,
+};
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
 #[global_allocator]
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Ratelimit(args) => ratelimit::run(&args),
         Command::Render(args) => render::run(&args),
+        Command::Crds(args) => crds::run(&args),
+        Command::Apiext(args) => apiext::run(args),
         Command::Completions(args) => reference::completions(&args),
         Command::Man(args) => reference::man(&args),
         Command::Version => {

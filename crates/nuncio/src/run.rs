@@ -31,8 +31,8 @@ use crate::keeper::Keeper;
 use crate::overview::ReportLog;
 use crate::pod;
 use crate::quarantine::{Isolation, Validator};
-use crate::source::Source;
 use crate::signals::Ends;
+use crate::source::Source;
 use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and

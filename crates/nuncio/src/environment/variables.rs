@@ -198,6 +198,20 @@ pub const VARIABLES: &[Variable] = &[
         No("`nuncio check` says what is wrong with resources without an Envoy"),
     ),
     variable(
+        "DISABLE_CA_MANAGEMENT",
+        Read(
+            "–",
+            "`nuncio apiext` leaves its authority to others (`--no-ca-management`)",
+        ),
+    ),
+    variable(
+        "DISABLE_CRD_MANAGEMENT",
+        Read(
+            "–",
+            "`nuncio apiext` leaves it to others to tell the CRDs whom to trust (`--no-crd-management`)",
+        ),
+    ),
+    variable(
         "DISABLE_STRICT_LABEL_SELECTORS",
         Read(
             "`false`",
@@ -226,6 +240,13 @@ pub const VARIABLES: &[Variable] = &[
         Read(
             "`false`",
             "`true` starts no Envoy: only those elsewhere are served (`--no-envoy`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_NO_VALIDATION",
+        Read(
+            "–",
+            "`nuncio apiext` converts, and validates nothing (`--no-validation`)",
         ),
     ),
     variable(
@@ -264,6 +285,13 @@ pub const VARIABLES: &[Variable] = &[
             "address on which Envoys elsewhere are served (`--xds-listen`)",
         ),
     ),
+    variable(
+        "POD_NAMESPACE",
+        Read(
+            "that of the service account, or `emissary-system`",
+            "the namespace of `nuncio apiext`, its Service and its Secret (`--namespace`)",
+        ),
+    ),
     variable("SCOUT_DISABLE", No("nuncio reports to nobody")),
     variable(
         "STATSD_ENABLED",
@@ -296,7 +324,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 const AGENT: &str = "there is no agent";
-const APIEXT: &str = "there is no conversion webhook to wait for";
+const APIEXT: &str = "nuncio reads every version itself, and waits for no webhook";
 const DEBUG: &str = "`AES_LOG_LEVEL` says how much is logged";
 const DIAGD: &str = "diagnostics are on the port of health (`AMBASSADOR_HEALTHCHECK_BIND_PORT`)";
 const ENDPOINTS: &str = "endpoints always come by EDS, apart from all else";

@@ -1,0 +1,39 @@
+//! `nuncio crds`: what to tell a cluster of getambassador.io.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use nuncio_api::getambassador::crd::{CrdOptions, crds};
+use serde_json::{Value, json};
+
+use crate::cli::{CrdsArgs, FileFormat};
+use crate::render::yaml;
+
+pub fn run(args: &CrdsArgs) -> ExitCode {
+    let options = CrdOptions {
+        conversion: (!args.v3alpha1_only).then(|| args.conversion_webhook.0.clone()),
+    };
+    let text = text(&crds(&options), args.format);
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nuncio: cannot write to standard output: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn text(crds: &[Value], format: FileFormat) -> String {
+    match format {
+        FileFormat::Yaml => crds
+            .iter()
+            .map(|crd| format!("---\n{}", yaml(crd)))
+            .collect(),
+        FileFormat::Json => {
+            format!(
+                "{:#}\n",
+                json!({"apiVersion": "v1", "kind": "List", "items": crds})
+            )
+        }
+    }
+}
