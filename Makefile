@@ -28,6 +28,7 @@ test: toolchain ## Install what the tests need and run all of them
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    REDIS_SERVER="$$(scripts/install-redis.sh)" && export REDIS_SERVER && \
 	    RATELIMIT="$$(scripts/install-ratelimit.sh)" && export RATELIMIT && \
+	    HELM="$$(scripts/install-helm.sh)" && export HELM && \
 	    $(CARGO) test --workspace --locked
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)

@@ -32,6 +32,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     Run(RunArgs),
+    Init(InitArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
     Explain(ExplainArgs),
@@ -56,9 +57,9 @@ pub enum Command {
 ///   /ambassador/v0/check_alive, /ambassador/v0/check_ready,
 ///   /ambassador/v0/diag/ (a page; JSON with ?json=true), /metrics
 ///
-/// SIGTERM and SIGINT end it in order: no new work is taken from clients, what is under way is
-/// finished, then Envoy ends. After a SIGKILL Envoy goes on serving, and the next `nuncio run`
-/// with the same --state-dir takes it over.
+/// SIGTERM and SIGINT end it in order: check_ready answers 503 at once; after --shutdown-delay
+/// clients are told to go elsewhere, what is under way is finished, then Envoy ends. After a SIGKILL
+/// Envoy goes on serving, and the next `nuncio run` with the same --state-dir takes it over.
 ///
 /// Exit codes: 0 after an orderly end, 1 when it could not start or go on, 2 for a wrong command
 /// line.
@@ -142,6 +143,16 @@ pub struct RunArgs {
     #[arg(long, env = "NUNCIO_NO_ENVOY", requires = "xds_listen")]
     pub no_envoy: bool,
 
+    /// Time in seconds from a signal to the drain: not ready any more, nuncio takes on what comes,
+    /// until load balancers have seen it.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        env = "NUNCIO_SHUTDOWN_DELAY"
+    )]
+    pub shutdown_delay: u64,
+
     /// Longest time in seconds that requests under way are waited for at the end.
     #[arg(
         long,
@@ -169,6 +180,22 @@ pub struct RunArgs {
         env = "AES_LOG_LEVEL"
     )]
     pub log_level: String,
+}
+
+/// Be the first process of a container: keep `nuncio run` running, so that Envoy outlives it.
+///
+/// With the first process of a container all others end. `nuncio init` does nothing but start
+/// `nuncio run`, with the same arguments, and start it again when it ends while its Envoy serves on;
+/// the new one takes that over. It passes SIGTERM and SIGINT on, and drains Envoy itself when there
+/// is no nuncio to do it. Orphaned processes become its own.
+///
+/// Exit codes: 0 after an orderly end, 1 when it could not start, 2 for a wrong command line; that of
+/// `nuncio run`, or 128 + N when signal N ended it, when no Envoy is left.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// Which resources count, for the commands that read folders and serve nothing.

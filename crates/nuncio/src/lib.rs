@@ -15,6 +15,7 @@ pub mod explain;
 mod files;
 pub mod gauges;
 pub mod identity;
+pub mod init;
 mod keeper;
 mod log;
 mod memory;

@@ -6,7 +6,8 @@ use clap::Parser;
 use mimalloc::MiMalloc;
 use nuncio::cli::{Cli, Command};
 use nuncio::{
-    apiext, bootstrap, check, crds, diff, explain, identity, ratelimit, reference, render, run,
+    apiext, bootstrap, check, crds, diff, explain, identity, init, ratelimit, reference, render,
+    run,
 };
 
 /// Every change frees as much as it allocates, in small pieces; glibc gives little of it back.
@@ -16,6 +17,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -33,7 +33,7 @@ use crate::pod;
 use crate::quarantine::{Isolation, Validator};
 use crate::signals::Ends;
 use crate::source::Source;
-use crate::supervisor::{self, AdminClient, Handle, StateDir, Supervisor};
+use crate::supervisor::{self, AdminClient, Handle, StateDir, StateDirError, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
 /// memory allow, so that it is a limit and not a crash.
@@ -87,7 +87,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         true => None,
         false => Some(envoy_program(args.envoy.as_deref())?),
     };
-    let state_dir = StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))?;
+    let state_dir = state_dir(&args)?;
     let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
     let settings = Settings {
         bind_address: args.bind,
@@ -110,7 +110,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let keeper = Keeper::start(source.contents(), state_dir.kept());
     let first = tokio::select! {
         changes = source.next() => changes,
-        () = ends.next() => return Ok(()),
+        () = ends.next() => {
+            end_left_behind(&state_dir, &args, &mut ends).await;
+            return Ok(());
+        }
     };
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::new(&identity));
@@ -188,10 +191,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     };
     let envoy = match envoy {
         None => None,
-        Some(program) => tokio::select! {
-            envoy = start(program) => Some(envoy?),
-            () = ends.next() => return Ok(()),
-        },
+        // A signal waits until there is an Envoy to be ended in order.
+        Some(program) => Some(start(program).await?),
     };
 
     let draining = watch::Sender::new(false);
@@ -222,6 +223,15 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut xds = ads.status();
     xds.mark_changed();
     let mut files = tokio::time::interval(FILES_LOOKED_AT);
+    let shutdown_delay = Duration::from_secs(args.shutdown_delay);
+    // Changes are taken up to the end: a drain may be long.
+    let mut end = std::pin::pin!(async {
+        ends.next().await;
+        draining.send_replace(true);
+        if let Some(envoy) = &envoy {
+            shut_down(envoy, shutdown_delay, &mut ends).await;
+        }
+    });
     let result = loop {
         tokio::select! {
             changes = source.next() => {
@@ -266,16 +276,18 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                     });
                 }
             }
-            () = ends.next() => break Ok(()),
+            () = &mut end => break Ok(()),
             ended = &mut admin_server => break Err(match ended {
                 Ok(Err(error)) => anyhow::anyhow!("the admin server ended: {error}"),
                 _ => anyhow::anyhow!("the admin server ended"),
             }),
         }
     };
-    draining.send_replace(true);
-    if let Some(envoy) = &envoy {
-        drain(envoy, &mut ends).await;
+    if result.is_err()
+        && let Some(envoy) = &envoy
+    {
+        let drained = envoy.drain_and_stop().await;
+        tracing::info!(?drained, "ended");
     }
     keeper.finish().await;
     xds_servers.abort_all();
@@ -330,14 +342,40 @@ fn for_others(args: &RunArgs) -> Option<(SocketAddr, TlsFiles)> {
     Some((args.xds_listen?, files))
 }
 
-/// Ends Envoy in order; a second signal ends it at once.
-async fn drain(envoy: &Handle, ends: &mut Ends) {
-    tracing::info!("finishing requests under way; a second signal ends at once");
+/// Ends Envoy in order: serves on until those who look at readiness have had the time to see that
+/// it is gone, then drains. A second signal ends it at once.
+async fn shut_down(envoy: &Handle, delay: Duration, ends: &mut Ends) {
+    let in_order = async {
+        if !delay.is_zero() {
+            tracing::info!("not ready any more; serving on for {delay:?} (--shutdown-delay)");
+            tokio::time::sleep(delay).await;
+        }
+        tracing::info!("finishing requests under way; a second signal ends at once");
+        envoy.drain_and_stop().await
+    };
     let drained = tokio::select! {
-        drained = envoy.drain_and_stop() => drained,
+        drained = in_order => drained,
         () = ends.next() => envoy.stop_now().await,
     };
     tracing::info!(?drained, "ended");
+}
+
+/// The same for an Envoy that an earlier nuncio left, and that none has taken over.
+pub(crate) async fn end_left_behind(state_dir: &StateDir, args: &RunArgs, ends: &mut Ends) {
+    let end = async |drain_time| {
+        let flush = bootstrap::STATS_FLUSH_INTERVAL;
+        if let Some(drained) = supervisor::drain_left_behind(state_dir, drain_time, flush).await {
+            tracing::info!(?drained, "ended the Envoy of an earlier nuncio");
+        }
+    };
+    let in_order = async {
+        tokio::time::sleep(Duration::from_secs(args.shutdown_delay)).await;
+        end(Duration::from_secs(args.drain_time)).await;
+    };
+    tokio::select! {
+        () = in_order => {}
+        () = ends.next() => end(Duration::ZERO).await,
+    }
 }
 
 /// Says in the log what the report says, as it changes.
@@ -373,6 +411,10 @@ fn envoy_program(given: Option<&Path>) -> anyhow::Result<PathBuf> {
             "there is no envoy in PATH; give its path with --envoy, or install it into the \
              project with `make envoy`",
         )
+}
+
+pub(crate) fn state_dir(args: &RunArgs) -> Result<StateDir, StateDirError> {
+    StateDir::open(&args.state_dir.clone().unwrap_or_else(default_state_dir))
 }
 
 /// Where a user's services keep their state.

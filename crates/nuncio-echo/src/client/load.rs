@@ -1,6 +1,7 @@
 //! Requests without end, to see that none fails.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,6 +70,17 @@ impl Load {
     /// Starts `connections` keep-alive connections that together send at most `rate` requests a
     /// second, each the next of `requests`.
     pub fn start(target: &Target, requests: Vec<RequestSpec>, connections: u32, rate: u32) -> Self {
+        Self::over(Protocol::Http1, target, requests, connections, rate)
+    }
+
+    /// The same over another protocol.
+    pub fn over(
+        protocol: Protocol,
+        target: &Target,
+        requests: Vec<RequestSpec>,
+        connections: u32,
+        rate: u32,
+    ) -> Self {
         let report = Arc::new(Mutex::new(LoadReport::default()));
         let stop = watch::Sender::new(false);
         let mut workers = JoinSet::new();
@@ -76,6 +88,7 @@ impl Load {
         let pause = Duration::from_secs(1) * connections / rate.max(1);
         for offset in 0..connections as usize {
             let worker = Worker {
+                protocol,
                 target: target.clone(),
                 requests: Arc::clone(&requests),
                 report: Arc::clone(&report),
@@ -104,6 +117,7 @@ impl Load {
 }
 
 struct Worker {
+    protocol: Protocol,
     target: Target,
     requests: Arc<Vec<RequestSpec>>,
     report: Arc<Mutex<LoadReport>>,
@@ -127,12 +141,21 @@ impl Worker {
             }
             // Told to close, a client takes a new connection for the next request.
             let open = client.take().filter(Client::is_open);
-            let mut connected = match open {
-                Some(open) => open,
-                None => match Client::connect(&self.target, Protocol::Http1).await {
-                    Ok(connected) => {
+            let again = match open {
+                Some(mut open) => match open.send(&spec.host, spec.request()).await {
+                    // The server has closed while this one was about to send: nothing was sent.
+                    Err(error) if never_sent(&error) => None,
+                    answer => Some((open, answer)),
+                },
+                None => None,
+            };
+            let (connected, answer) = match again {
+                Some(done) => done,
+                None => match Client::connect(&self.target, self.protocol).await {
+                    Ok(mut connected) => {
                         lock(&self.report).connections += 1;
-                        connected
+                        let answer = connected.send(&spec.host, spec.request()).await;
+                        (connected, answer)
                     }
                     Err(error) => {
                         let mut report = lock(&self.report);
@@ -142,7 +165,6 @@ impl Worker {
                     }
                 },
             };
-            let answer = connected.send(&spec.host, spec.request()).await;
             let mut report = lock(&self.report);
             report.sent += 1;
             match answer {
@@ -162,6 +184,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether a connection took nothing of a request, so that another may.
+fn never_sent(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.is_some_and(|error: &hyper::Error| error.is_canceled() || error.is_closed())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -257,6 +257,13 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable(
+        "NUNCIO_SHUTDOWN_DELAY",
+        Read(
+            "`0`",
+            "seconds from the signal to end until the drain, for load balancers to see that it is not ready (`--shutdown-delay`)",
+        ),
+    ),
+    variable(
         "NUNCIO_STATE_DIR",
         Read(
             "below `XDG_STATE_HOME` or `HOME`",

@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 
 use super::admin_client::AdminClient;
-use super::launch::Launcher;
 use super::process::Process;
+use super::state_dir::StateDir;
 
 /// How long Envoy may take to end after SIGTERM.
 const TERMINATION: Duration = Duration::from_secs(5);
@@ -23,6 +23,10 @@ const TERMINATION: Duration = Duration::from_secs(5);
 /// A hot restarted Envoy counts its predecessor's requests too, but learns of them only at each
 /// flush of the statistics; and some time later.
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// How long idle HTTP connections are waited for: a client that uses its connection meanwhile is
+/// told with the answer to take another, so that the end of Envoy does not cross its next request.
+const LINGER: Duration = Duration::from_secs(1);
 
 const FIRST_POLL: Duration = Duration::from_millis(10);
 const SLOWEST_POLL: Duration = Duration::from_millis(250);
@@ -66,19 +70,28 @@ impl Hurry {
     }
 }
 
+/// What a drain has to know of the Envoy that it drains.
+#[derive(Debug)]
+pub(super) struct Terms<'a> {
+    pub(super) admin: &'a AdminClient,
+    pub(super) state_dir: &'a StateDir,
+    pub(super) drain_time: Duration,
+    pub(super) stats_flush_interval: Duration,
+}
+
 /// Waits until nothing is active, at the latest for the drain time, and returns how much still is.
 /// Listeners stay open meanwhile, so that nobody is refused before others take over.
 pub(super) async fn drain(
-    launcher: &Launcher,
+    terms: Terms<'_>,
     process: &Process,
     retiring: &[Arc<Process>],
     mut hurry: Hurry,
 ) -> u64 {
-    let admin = &launcher.admin;
+    let admin = terms.admin;
     let quiet = if retiring.is_empty() {
         Duration::ZERO
     } else {
-        launcher.config.stats_flush_interval + FLUSH
+        terms.stats_flush_interval + FLUSH
     };
     let mut last_known = 0;
     let finished = async {
@@ -87,8 +100,7 @@ pub(super) async fn drain(
         }
         idle(admin, quiet, &mut last_known).await;
         // From here on this Envoy cannot be taken over as it is.
-        let record = launcher.config.state_dir.record();
-        let _ = std::fs::remove_file(record);
+        let _ = std::fs::remove_file(terms.state_dir.record());
         // A request may have come in since the last look.
         let _ = admin.post("/drain_listeners").await;
         idle(admin, Duration::ZERO, &mut last_known).await;
@@ -97,7 +109,7 @@ pub(super) async fn drain(
         () = finished => {}
         _ = process.exited() => return 0,
         () = hurry.come() => {}
-        () = tokio::time::sleep(launcher.config.drain_time) => {}
+        () = tokio::time::sleep(terms.drain_time) => {}
     }
     last_known
 }
@@ -109,14 +121,15 @@ async fn idle(admin: &AdminClient, quiet: Duration, last_known: &mut u64) {
     loop {
         let asked = Instant::now();
         match active(admin).await {
-            Some(0) => {
+            Some(Active { work: 0, idle }) => {
                 *last_known = 0;
+                let quiet = if idle == 0 { quiet } else { quiet.max(LINGER) };
                 if idle_since.get_or_insert(asked).elapsed() >= quiet {
                     return;
                 }
             }
-            Some(active) => {
-                *last_known = active;
+            Some(Active { work, .. }) => {
+                *last_known = work;
                 idle_since = None;
             }
             None => idle_since = None,
@@ -127,8 +140,16 @@ async fn idle(admin: &AdminClient, quiet: Duration, last_known: &mut u64) {
     }
 }
 
-/// Active HTTP requests and TCP connections.
-async fn active(admin: &AdminClient) -> Option<u64> {
+/// What an Envoy has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Active {
+    /// Requests and TCP connections.
+    work: u64,
+    /// HTTP connections beyond one for each request; there may be more idle ones.
+    idle: u64,
+}
+
+async fn active(admin: &AdminClient) -> Option<Active> {
     let (status, body) = admin
         .get("/stats?type=Gauges&filter=%5E(http|listener)%5C..*downstream_(rq|cx)_active$")
         .await
@@ -140,7 +161,7 @@ async fn active(admin: &AdminClient) -> Option<u64> {
 
 /// An upgraded request (WebSocket) is an active request until it ends. A connection that is not an
 /// HTTP one is TCP, and active as long as it is open; an idle HTTP connection is not active.
-fn count(stats: &str) -> u64 {
+fn count(stats: &str) -> Active {
     let (mut requests, mut http, mut all) = (0, 0, 0);
     for line in stats.lines() {
         let Some((name, value)) = line.rsplit_once(": ") else {
@@ -161,7 +182,10 @@ fn count(stats: &str) -> u64 {
             all += value;
         }
     }
-    requests + all.saturating_sub(http)
+    Active {
+        work: requests + all.saturating_sub(http),
+        idle: http.saturating_sub(requests),
+    }
 }
 
 /// `listener.ADDRESS.worker_0.downstream_cx_active` is part of a sum that is listed too.
@@ -195,7 +219,7 @@ pub(super) async fn kill(process: &Process) {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{Active, count};
 
     #[test]
     fn requests_and_tcp_connections_are_active_but_not_idle_http_ones() {
@@ -210,11 +234,17 @@ listener.[__]_5432.downstream_cx_active: 3
 listener.admin.downstream_cx_active: 1
 listener.admin.main_thread.downstream_cx_active: 1
 ";
-        assert_eq!(count(stats), 2 + 3);
+        assert_eq!(
+            count(stats),
+            Active {
+                work: 2 + 3,
+                idle: 2
+            }
+        );
     }
 
     #[test]
     fn nothing_is_active_without_statistics() {
-        assert_eq!(count(""), 0);
+        assert_eq!(count(""), Active { work: 0, idle: 0 });
     }
 }

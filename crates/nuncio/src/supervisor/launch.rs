@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Config;
 use super::admin_client::{AdminClient, AdminError};
-use super::drain::{self, Hurry};
+use super::drain::{self, Hurry, Terms};
 use super::process::{ExitStatus, Process};
 use super::record::{Binary, Record};
 use super::state_dir::StateDirError;
@@ -155,7 +155,7 @@ impl Launcher {
                 old.process.pid()
             );
             let hurry = Hurry::never();
-            drain::drain(self, &old.process, &retiring, hurry).await;
+            drain::drain(self.terms(), &old.process, &retiring, hurry).await;
             drain::stop(std::iter::once(&old.process).chain(&retiring)).await;
             return Ok(Started::alone(self.fresh().await?));
         }
@@ -166,6 +166,15 @@ impl Launcher {
             taken_over: false,
             retiring,
         })
+    }
+
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms {
+            admin: &self.admin,
+            state_dir: &self.config.state_dir,
+            drain_time: self.config.drain_time,
+            stats_flush_interval: self.config.stats_flush_interval,
+        }
     }
 
     /// After a start that failed: what belongs to no Envoy goes.

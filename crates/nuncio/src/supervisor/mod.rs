@@ -42,6 +42,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch as channel;
@@ -53,8 +54,9 @@ pub use process::ExitStatus;
 pub(crate) use state_dir::write_whole;
 pub use state_dir::{StateDir, StateDirError};
 
-use drain::Mode;
+use drain::{Hurry, Mode, Terms};
 use launch::Launcher;
+use process::Process;
 use watch::Watch;
 
 /// What to start, and how.
@@ -132,6 +134,37 @@ impl Supervisor {
             admin,
         })
     }
+}
+
+/// Ends the Envoy that an earlier nuncio left behind, as [`Handle::drain_and_stop`] does; `None`
+/// when there is none. For who has been asked to end before it had an Envoy of its own.
+pub async fn drain_left_behind(
+    state_dir: &StateDir,
+    drain_time: Duration,
+    stats_flush_interval: Duration,
+) -> Option<Drained> {
+    let asked = Instant::now();
+    let bootstrap = state_dir.bootstrap();
+    let running = Process::with_argument(bootstrap.as_os_str()).unwrap_or_default();
+    let running: Vec<_> = running
+        .into_iter()
+        .map(|(process, _)| Arc::new(process))
+        .collect();
+    let (newest, retiring) = running.split_last()?;
+    let admin = AdminClient::new(state_dir.admin_socket());
+    let terms = Terms {
+        admin: &admin,
+        state_dir,
+        drain_time,
+        stats_flush_interval,
+    };
+    let cut_off = drain::drain(terms, newest, retiring, Hurry::never()).await;
+    drain::stop(&running).await;
+    state_dir.remove_all();
+    Some(Drained {
+        took: asked.elapsed(),
+        cut_off,
+    })
 }
 
 /// A supervised Envoy. Dropping it ends the supervision and leaves Envoy running.

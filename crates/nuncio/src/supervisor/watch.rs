@@ -130,7 +130,7 @@ impl Watch {
                 .send_replace(State::Draining { pid: process.pid() });
             let retiring = self.retiring.alive();
             let hurry = Hurry::from(self.wanted.clone());
-            cut_off = drain::drain(&self.launcher, process, &retiring, hurry).await;
+            cut_off = drain::drain(self.launcher.terms(), process, &retiring, hurry).await;
         }
         drain::stop([&self.envoy.process]).await;
         self.finish(asked, cut_off).await

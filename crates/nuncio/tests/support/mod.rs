@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Between two looks at what has no event that could be awaited from outside the process.
-const LOOK: Duration = Duration::from_millis(10);
+pub const LOOK: Duration = Duration::from_millis(10);
 
 /// A Secret as a document of its own.
 pub fn tls_secret(name: &str, pair: &Pair) -> String {
@@ -263,12 +263,22 @@ impl Gateway {
         self.terminate_with(envoy).await;
     }
 
-    /// The same with the Envoy of this pid.
-    pub async fn terminate_with(mut self, envoy: i32) {
+    /// SIGTERM for nuncio.
+    pub fn ask_to_end(&self) {
         signal(self.pid(), Signal::TERM);
+    }
+
+    /// Waits until nuncio has ended in order.
+    pub async fn ended(&mut self) {
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
         let status = status.unwrap_or_else(|_| panic!("nuncio did not end\n{}", self.log()));
         assert!(status.unwrap().success(), "{}", self.log());
+    }
+
+    /// The same with the Envoy of this pid.
+    pub async fn terminate_with(mut self, envoy: i32) {
+        self.ask_to_end();
+        self.ended().await;
         assert!(!alive(envoy), "Envoy outlived an orderly end");
         let left: Vec<_> = fs::read_dir(self.folder.path().join("state"))
             .map(|entries| entries.map(|entry| entry.unwrap().path()))
