@@ -16,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::InitArgs;
 use crate::environment::Environment;
-use crate::run::{Ends, end_left_behind, state_dir};
+use crate::run::{end_left_behind, state_dir};
+use crate::signals::Ends;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

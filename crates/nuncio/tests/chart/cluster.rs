@@ -1,0 +1,145 @@
+//! What the chart installs, in a real API server.
+
+use std::fs;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
+use nuncio_testkube::Kubernetes;
+use serde_json::{Value, json};
+
+use crate::render::{Rendered, all_values};
+use crate::support::Gateway;
+
+/// A definition that takes any field, for a kind of one version.
+fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind, "listKind": format!("{kind}List"),
+                "plural": plural, "singular": kind.to_lowercase(),
+            },
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                }},
+            }],
+        },
+    })
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// A cluster with the kinds of which the chart makes objects, and the namespaces of the tests.
+async fn cluster() -> Kubernetes {
+    let kubernetes = Kubernetes::start().await.unwrap();
+    let mut objects = vec![namespace("edge"), namespace("gateway")];
+    for (kind, plural) in [
+        ("ConsulResolver", "consulresolvers"),
+        ("KubernetesEndpointResolver", "kubernetesendpointresolvers"),
+        ("Listener", "listeners"),
+        ("Module", "modules"),
+    ] {
+        objects.push(definition("getambassador.io", "v3alpha1", kind, plural));
+    }
+    let monitors = ("ServiceMonitor", "servicemonitors");
+    objects.push(definition(
+        "monitoring.coreos.com",
+        "v1",
+        monitors.0,
+        monitors.1,
+    ));
+    // A controller makes it; the chart's Pods of tests run as it.
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": "gateway"},
+    }));
+    apply(&kubernetes, &objects).await;
+    kubernetes
+}
+
+async fn apply(kubernetes: &Kubernetes, objects: &[Value]) {
+    for object in objects {
+        let applied = kubernetes.apply(&object.to_string()).await;
+        applied.unwrap_or_else(|error| panic!("{error:#}: {object}"));
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_takes_every_object() {
+    let kubernetes = cluster().await;
+    let mut releases = vec![Rendered::of("plain", &[])];
+    releases.push(Rendered::of("bare", &["--set", "barePod=true"]));
+    for (number, file) in all_values().iter().enumerate() {
+        let release = format!("gw-{number}");
+        let options = ["--values", file.to_str().unwrap()];
+        releases.push(Rendered::of(&release, &options));
+    }
+    for release in releases {
+        apply(&kubernetes, &release.0).await;
+    }
+}
+
+/// nuncio reads what it would, and lacks nothing, as the ServiceAccount that the chart makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_are_enough() {
+    let kubernetes = cluster().await;
+    for (release, options, variables) in [
+        ("everywhere", "scope.singleNamespace=false", &[][..]),
+        (
+            "single",
+            "scope.singleNamespace=true",
+            &[
+                ("AMBASSADOR_SINGLE_NAMESPACE", "YES"),
+                ("AMBASSADOR_NAMESPACE", "edge"),
+            ][..],
+        ),
+    ] {
+        let rendered = Rendered::of(release, &["--set", options]);
+        apply(&kubernetes, &rendered.0).await;
+        let account = format!("{release}-emissary-ingress");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let kubeconfig = kubeconfig_of(&kubernetes, &account).await;
+        fs::write(file.path(), kubeconfig.to_string()).unwrap();
+
+        let mut gateway = Gateway::of_cluster(file.path(), &account, variables);
+        gateway.ready().await;
+        let errors = gateway.errors().await;
+        assert!(!errors.to_lowercase().contains("forbidden"), "{errors}");
+        gateway.terminate().await;
+    }
+}
+
+/// The kubeconfig of the tests with one more context, that of a ServiceAccount.
+async fn kubeconfig_of(kubernetes: &Kubernetes, account: &str) -> Value {
+    let accounts: Api<ServiceAccount> = Api::namespaced(kubernetes.client().await.unwrap(), "edge");
+    let request = TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: vec!["https://kubernetes.default.svc".to_owned()],
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let issued = accounts
+        .create_token_request(account, &PostParams::default(), &request)
+        .await
+        .unwrap();
+    let token = issued.status.unwrap().token;
+    let text = fs::read_to_string(kubernetes.kubeconfig()).unwrap();
+    let mut kubeconfig: Value = serde_json::from_str(&text).unwrap();
+    let cluster = kubeconfig["clusters"][0]["name"].clone();
+    kubeconfig["users"] = json!([{"name": account, "user": {"token": token}}]);
+    kubeconfig["contexts"] =
+        json!([{"name": account, "context": {"cluster": cluster, "user": account}}]);
+    kubeconfig["current-context"] = account.into();
+    kubeconfig
+}
