@@ -100,24 +100,24 @@ async fn a_rollout_drops_no_request() {
     let mut owners = balancer.taken();
     let loads = load(&balancer.target());
 
-    for replica in 0..2 {
-        replicas[replica].ask_to_end();
-        let drains = async || replicas[replica].log().contains("finishing requests");
-        replicas[replica].until(drains).await;
-        assert!(!balancer.is_ready(replica));
+    for (index, replica) in replicas.iter_mut().enumerate() {
+        replica.ask_to_end();
+        let drains = async || replica.log().contains("finishing requests");
+        replica.until(drains).await;
+        assert!(!balancer.is_ready(index));
         // A WebSocket is work under way: the replica waits for it, and ends once it is closed.
-        let mine = owners.iter().position(|owner| *owner == replica);
+        let mine = owners.iter().position(|owner| *owner == index);
         let mut socket = sockets[mine.unwrap()].take().unwrap();
         assert_eq!(socket.echo("still here").await.unwrap(), "still here");
         drop(socket);
         owners[mine.unwrap()] = usize::MAX;
-        replicas[replica].ended().await;
-        let log = replicas[replica].log();
+        replica.ended().await;
+        let log = replica.log();
         assert!(log.contains("cut_off: 0"), "{log}");
 
         let before = balancer.taken().len();
-        replicas[replica].restart().await;
-        let is_used = async || balancer.taken()[before..].contains(&replica);
+        replica.restart().await;
+        let is_used = async || balancer.taken()[before..].contains(&index);
         // Who comes anew finds the new one.
         let comes = async || {
             let mut client = Client::connect(&balancer.target(), Protocol::Http1)
@@ -126,7 +126,7 @@ async fn a_rollout_drops_no_request() {
             assert_eq!(client.get(HOST, "/steady/").await.unwrap().status, 200);
             is_used().await
         };
-        replicas[replica].until(comes).await;
+        replica.until(comes).await;
     }
     nothing_failed(loads).await;
     for replica in replicas {
