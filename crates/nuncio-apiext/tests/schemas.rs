@@ -48,10 +48,12 @@ fn narrower(ours: &Value, theirs: &Value, path: &str, found: &mut Vec<String>) {
         note("a rule that Emissary has not");
     }
     match (ours.get("type"), theirs.get("type")) {
-        (None, Some(type_)) if ours["x-kubernetes-int-or-string"] == true => {
-            if type_ != "string" && type_ != "integer" {
-                note("another type");
-            }
+        (None, Some(type_))
+            if ours["x-kubernetes-int-or-string"] == true
+                && type_ != "string"
+                && type_ != "integer" =>
+        {
+            note("another type");
         }
         (None, _) => {}
         (Some(our_type), their_type) if Some(our_type) != their_type => note("another type"),

@@ -7,15 +7,15 @@ use nuncio_api::getambassador::GROUP;
 use nuncio_api::yaml::documents;
 use serde_json::Value;
 
-pub struct Case {
-    pub input: PathBuf,
+pub(crate) struct Case {
+    pub(crate) input: PathBuf,
     /// Those of our group.
-    pub objects: Vec<Value>,
+    pub(crate) objects: Vec<Value>,
     /// Those that the report has an error about, by [`name`].
-    pub in_error: BTreeSet<String>,
+    pub(crate) in_error: BTreeSet<String>,
 }
 
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let inputs = inputs().into_iter();
     let cases = inputs.map(|input| Case {
         objects: objects(&input),
@@ -26,7 +26,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// An object's kind, namespace and name, as reports write them.
-pub fn name(object: &Value) -> String {
+pub(crate) fn name(object: &Value) -> String {
     let metadata = &object["metadata"];
     let namespace = metadata["namespace"].as_str().unwrap_or("default");
     let name = metadata["name"].as_str().unwrap_or_default();
@@ -70,7 +70,7 @@ fn objects(input: &Path) -> Vec<Value> {
 }
 
 /// The names of the objects that a case's report has such an entry about.
-pub fn reported(input: &Path, wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
+pub(crate) fn reported(input: &Path, wanted: impl Fn(&Value) -> bool) -> BTreeSet<String> {
     let text = std::fs::read_to_string(input.with_file_name("report.yaml")).unwrap();
     let entries = documents(&text).unwrap();
     let entries = entries.iter().filter_map(Value::as_array).flatten();

@@ -26,14 +26,14 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-pub const NAMESPACE: &str = "emissary-system";
-pub const SERVICE: &str = "emissary-apiext";
+pub(crate) const NAMESPACE: &str = "emissary-system";
+pub(crate) const SERVICE: &str = "emissary-apiext";
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until something is so.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await {
@@ -45,7 +45,7 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 /// A Service that leads to this machine, where the API server looks for webhooks.
-pub async fn service(client: &Client, port: u16) -> WebhookService {
+pub(crate) async fn service(client: &Client, port: u16) -> WebhookService {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace: Namespace =
         serde_json::from_value(json!({"metadata": {"name": NAMESPACE}})).unwrap();
@@ -71,14 +71,14 @@ pub async fn service(client: &Client, port: u16) -> WebhookService {
 }
 
 /// Our CRDs, converted by a Service.
-pub fn ours(service: &WebhookService) -> Vec<Value> {
+pub(crate) fn ours(service: &WebhookService) -> Vec<Value> {
     crds(&CrdOptions {
         conversion: Some(service.clone()),
     })
 }
 
 /// Applies CRDs and waits until the API server serves them.
-pub async fn apply(client: &Client, crds: &[Value]) {
+pub(crate) async fn apply(client: &Client, crds: &[Value]) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let params = PatchParams::apply("kubectl").force();
     for crd in crds {
@@ -104,7 +104,7 @@ pub async fn apply(client: &Client, crds: &[Value]) {
 }
 
 /// The objects of a kind in a version.
-pub fn objects(client: &Client, kind: &str, version: &str) -> Api<DynamicObject> {
+pub(crate) fn objects(client: &Client, kind: &str, version: &str) -> Api<DynamicObject> {
     let plural = KINDS
         .iter()
         .find(|found| found.kind == kind)
@@ -121,7 +121,7 @@ pub fn objects(client: &Client, kind: &str, version: &str) -> Api<DynamicObject>
 }
 
 /// Creates an object in the version that it is written in.
-pub async fn create(client: &Client, object: &Value) -> Result<Value, kube::Error> {
+pub(crate) async fn create(client: &Client, object: &Value) -> Result<Value, kube::Error> {
     let kind = object["kind"].as_str().unwrap();
     let (_, version) = object["apiVersion"]
         .as_str()
@@ -136,7 +136,7 @@ pub async fn create(client: &Client, object: &Value) -> Result<Value, kube::Erro
 }
 
 /// An object as it is in a version, asked for until it can be.
-pub async fn get(client: &Client, kind: &str, version: &str, name: &str) -> Value {
+pub(crate) async fn get(client: &Client, kind: &str, version: &str, name: &str) -> Value {
     let api = objects(client, kind, version);
     let mut error = String::new();
     let end = Instant::now() + PATIENCE;
@@ -151,8 +151,8 @@ pub async fn get(client: &Client, kind: &str, version: &str, name: &str) -> Valu
 }
 
 /// A replica that runs.
-pub struct Replica {
-    pub webhooks: u16,
+pub(crate) struct Replica {
+    pub(crate) webhooks: u16,
     probes: u16,
     stop: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
@@ -160,7 +160,7 @@ pub struct Replica {
 
 impl Replica {
     /// One that the API server asks directly, or through a [`Balancer`].
-    pub fn start(client: &Client, service: &WebhookService, webhooks: u16) -> Self {
+    pub(crate) fn start(client: &Client, service: &WebhookService, webhooks: u16) -> Self {
         let managed = Managed {
             service: service.clone(),
             authority: true,
@@ -172,7 +172,7 @@ impl Replica {
         Self::start_with(client, managed, webhooks)
     }
 
-    pub fn start_with(client: &Client, managed: Managed, webhooks: u16) -> Self {
+    pub(crate) fn start_with(client: &Client, managed: Managed, webhooks: u16) -> Self {
         let probes = free_port();
         let (stop, stopped) = oneshot::channel();
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -193,7 +193,7 @@ impl Replica {
     }
 
     /// What a probe answers: its status and text.
-    pub async fn probe(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) async fn probe(&self, path: &str) -> Option<(u16, String)> {
         let target = Target::cleartext((Ipv4Addr::LOCALHOST, self.probes).into());
         let mut client = HttpClient::connect(&target, Protocol::Http1).await.ok()?;
         let answer = client.get("probes", path).await.ok()?;
@@ -201,7 +201,7 @@ impl Replica {
         Some((answer.status.as_u16(), text))
     }
 
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         until("ready", async || {
             let (status, text) = self.probe("/probes/ready").await?;
             (status == 200).then(|| assert_eq!(text, "Ready!\n"))
@@ -209,17 +209,17 @@ impl Replica {
         .await;
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.running.await.unwrap().unwrap();
     }
 }
 
 /// Leads connections to replicas in turn, as a Service does.
-pub struct Balancer(JoinHandle<()>);
+pub(crate) struct Balancer(JoinHandle<()>);
 
 impl Balancer {
-    pub async fn start(port: u16, replicas: Vec<u16>) -> Self {
+    pub(crate) async fn start(port: u16, replicas: Vec<u16>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .unwrap();
@@ -246,14 +246,16 @@ impl Drop for Balancer {
 }
 
 /// What of a Secret is text.
-pub fn texts(data: Option<BTreeMap<String, k8s_openapi::ByteString>>) -> BTreeMap<String, String> {
+pub(crate) fn texts(
+    data: Option<BTreeMap<String, k8s_openapi::ByteString>>,
+) -> BTreeMap<String, String> {
     let data = data.unwrap_or_default().into_iter();
     data.map(|(name, bytes)| (name, String::from_utf8(bytes.0).unwrap()))
         .collect()
 }
 
 /// Whether a server shows a certificate that an authority signed.
-pub async fn trusts(port: u16, authority: &str) -> bool {
+pub(crate) async fn trusts(port: u16, authority: &str) -> bool {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
