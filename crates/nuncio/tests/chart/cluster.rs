@@ -35,7 +35,7 @@ fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
     })
 }
 
-fn namespace(name: &str) -> Value {
+pub(crate) fn namespace(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 }
 
@@ -67,7 +67,7 @@ async fn cluster() -> Kubernetes {
     kubernetes
 }
 
-async fn apply(kubernetes: &Kubernetes, objects: &[Value]) {
+pub(crate) async fn apply(kubernetes: &Kubernetes, objects: &[Value]) {
     for object in objects {
         let applied = kubernetes.apply(&object.to_string()).await;
         applied.unwrap_or_else(|error| panic!("{error:#}: {object}"));
@@ -120,7 +120,7 @@ async fn the_rights_are_enough() {
 }
 
 /// The kubeconfig of the tests with one more context, that of a ServiceAccount.
-async fn kubeconfig_of(kubernetes: &Kubernetes, account: &str) -> Value {
+pub(crate) async fn kubeconfig_of(kubernetes: &Kubernetes, account: &str) -> Value {
     let accounts: Api<ServiceAccount> = Api::namespaced(kubernetes.client().await.unwrap(), "edge");
     let request = TokenRequest {
         spec: TokenRequestSpec {

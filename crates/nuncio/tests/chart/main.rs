@@ -1,9 +1,10 @@
-//! The Helm chart, rendered by the real helm with the values in `tests/chart`, and taken by a real API
-//! server.
+//! The Helm charts, rendered by the real helm, `nuncio` with the values in `tests/chart`, and taken by a
+//! real API server.
 
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod crds;
 mod render;
 #[path = "../support/mod.rs"]
 mod support;

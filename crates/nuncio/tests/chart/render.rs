@@ -14,6 +14,11 @@ pub(crate) fn chart() -> PathBuf {
     root().join("charts/nuncio")
 }
 
+/// The chart of the CRDs.
+pub(crate) fn crds_chart() -> PathBuf {
+    root().join("charts/nuncio-crds")
+}
+
 /// Values by the name of their file.
 fn values(name: &str) -> PathBuf {
     root().join(format!("tests/chart/{name}.yaml"))
@@ -49,7 +54,10 @@ pub(crate) struct Rendered(pub(crate) Vec<Value>);
 
 impl Rendered {
     pub(crate) fn of(release: &str, options: &[&str]) -> Self {
-        let chart = chart();
+        Self::of_chart(&chart(), release, options)
+    }
+
+    pub(crate) fn of_chart(chart: &Path, release: &str, options: &[&str]) -> Self {
         let mut arguments = vec!["template", release, chart.to_str().unwrap()];
         arguments.extend(["--namespace", "edge"]);
         arguments.extend(options);
