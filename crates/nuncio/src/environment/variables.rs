@@ -187,6 +187,13 @@ pub const VARIABLES: &[Variable] = &[
     variable("AMBASSADOR_VERIFY_SSL_FALSE", No(OLD)),
     variable("APPDIR", No(FOLDERS)),
     variable(
+        "CACHE_KEY_PREFIX",
+        Read(
+            "–",
+            "`nuncio ratelimit`: begins every key in Redis (`--key-prefix`)",
+        ),
+    ),
+    variable(
         "DD_ENTITY_ID",
         Read(
             "–",
@@ -232,6 +239,34 @@ pub const VARIABLES: &[Variable] = &[
     ),
     variable("ENVOY_DIR", No(FOLDERS)),
     variable(
+        "EXPIRATION_JITTER_MAX_SECONDS",
+        Read(
+            "`300`",
+            "`nuncio ratelimit`: keys in Redis expire up to so many seconds after their window (`--expiration-jitter`)",
+        ),
+    ),
+    variable(
+        "LIMIT_RESPONSE_HEADERS_ENABLED",
+        Read(
+            "`false`",
+            "`nuncio ratelimit`: `true` says in headers how much is left (`--response-headers`)",
+        ),
+    ),
+    variable(
+        "MERGE_DOMAIN_CONFIG",
+        Read(
+            "`false`",
+            "`nuncio ratelimit`: `true` lets several files have limits of one domain (`--merge-domains`)",
+        ),
+    ),
+    variable(
+        "NEAR_LIMIT_RATIO",
+        Read(
+            "`0.8`",
+            "`nuncio ratelimit`: from which part of a limit on hits are near it (`--near-limit-ratio`)",
+        ),
+    ),
+    variable(
         "NUNCIO_ENVOY",
         Read("`envoy` in `PATH`", "the Envoy program (`--envoy`)"),
     ),
@@ -254,6 +289,13 @@ pub const VARIABLES: &[Variable] = &[
         Read(
             "–",
             "labels of nuncio's own pod, `key=\"value\"` lines (`--pod-labels`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_RATELIMIT_REDIS",
+        Read(
+            "–",
+            "`nuncio ratelimit`: Redis, where replicas count together (`--redis`)",
         ),
     ),
     variable(
@@ -300,6 +342,13 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable("SCOUT_DISABLE", No("nuncio reports to nobody")),
+    variable(
+        "SHADOW_MODE",
+        Read(
+            "`false`",
+            "`nuncio ratelimit`: `true` lets everything pass, and counts what would not have (`--shadow-mode`)",
+        ),
+    ),
     variable(
         "STATSD_ENABLED",
         Read(
