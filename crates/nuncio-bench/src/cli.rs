@@ -38,9 +38,12 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings that are translated, and changed in the process.
     #[arg(long, default_value = "1000,10000,100000")]
     pub(crate) sizes: Sizes,
-    /// Numbers of Hosts under which 10,000 Mappings are translated.
+    /// Numbers of Hosts that share Mappings, beside one of each Host.
     #[arg(long, default_value = "1,1000")]
     pub(crate) hosts: Sizes,
+    /// How many Mappings, for every name, they share.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) shared_mappings: usize,
     /// Numbers of Mappings among which a change is followed to Envoy.
     #[arg(long, default_value = "1000,10000")]
     pub(crate) served: Sizes,

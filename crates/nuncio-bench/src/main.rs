@@ -47,9 +47,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Where the Listener of the manifests listens when no Envoy is started.
 const NO_PORT: u16 = 8080;
 
-/// For every name, beside one of each Host.
-const MAPPINGS_UNDER_HOSTS: usize = 10_000;
-
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
@@ -79,8 +76,8 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     for &hosts in &args.hosts.0 {
         let folder = tempfile::tempdir()?;
-        manifests::hosts(folder.path(), hosts, MAPPINGS_UNDER_HOSTS, NO_PORT)?;
-        let runs = colds(MAPPINGS_UNDER_HOSTS);
+        manifests::hosts(folder.path(), hosts, args.shared_mappings, NO_PORT)?;
+        let runs = colds(args.shared_mappings);
         figures.extend(measure(args, cold::HOSTS, hosts, folder.path(), runs)?);
     }
     for &size in &args.served.0 {

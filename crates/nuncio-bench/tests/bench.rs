@@ -36,6 +36,10 @@ fn everything_is_measured() {
     let sizes = [
         "--sizes",
         "20,40",
+        "--hosts",
+        "1,5",
+        "--shared-mappings",
+        "20",
         "--served",
         "20",
         "--busy",
@@ -71,6 +75,7 @@ fn everything_is_measured() {
         ("cold", "peak memory", vec![20, 40]),
         ("change", "Mapping: to snapshot (CPU)", vec![20, 40]),
         ("change", "endpoint: to snapshot (CPU)", vec![20, 40]),
+        ("hosts", "translate (CPU)", vec![1, 5]),
         ("served", "Mapping: file to acknowledged", vec![20]),
         ("served", "endpoint: file to acknowledged", vec![20]),
         ("served", "Mapping: file / prepared", vec![20]),
@@ -92,6 +97,8 @@ fn everything_is_measured() {
     }
 
     let nothing = [
+        "--hosts",
+        "",
         "--served",
         "",
         "--busy",
