@@ -93,6 +93,22 @@ pub struct SliceEndpoint {
     pub addresses: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub conditions: EndpointConditions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hints: Option<Box<EndpointHints>>,
+}
+
+/// Who should use an endpoint (topology aware routing).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndpointHints {
+    #[serde(deserialize_with = "null_as_default")]
+    pub for_zones: Vec<ForZone>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ForZone {
+    pub name: String,
 }
 
 /// Absent means unknown, and unknown counts as ready (EndpointSlice API).
@@ -147,6 +163,19 @@ pub struct Secret {
     pub data: BTreeMap<String, String>,
     #[serde(deserialize_with = "null_as_default")]
     pub string_data: BTreeMap<String, String>,
+}
+
+impl Secret {
+    /// The keys whose values mean something; those of others need not be held.
+    pub const KEYS: &[&str] = &[
+        "ca.crt",
+        "cert-chain.pem",
+        "crl.pem",
+        "key.pem",
+        "root-cert.pem",
+        "tls.crt",
+        "tls.key",
+    ];
 }
 
 impl std::fmt::Debug for Secret {

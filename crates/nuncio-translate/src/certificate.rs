@@ -255,6 +255,15 @@ mod tests {
     }
 
     #[test]
+    fn every_key_that_is_read_is_held() {
+        let read = KEYS.iter().flat_map(|(chain, key)| [chain, key]);
+        let read = read.chain(&AUTHORITY_KEYS).chain([&REVOCATION_KEY]);
+        for key in read {
+            assert!(Secret::KEYS.contains(key), "{key}");
+        }
+    }
+
+    #[test]
     fn a_certificate_and_its_key_are_taken() {
         let (chain, key) = pair();
         let pair = certificate(&secret(&chain, &key)).map_err(|e| e.to_string());

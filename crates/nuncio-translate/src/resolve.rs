@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nuncio_api::core::{EndpointPort, IntOrString, ServicePort, ServiceSpec};
+use nuncio_api::core::{
+    EndpointAddress, EndpointPort, ForZone, IntOrString, ServicePort, ServiceSpec,
+};
 use nuncio_model::ResourceId;
 use nuncio_model::cluster::Endpoint;
 
@@ -116,7 +118,7 @@ pub(crate) fn resolve_service(
             // As its DNS name: all endpoints, at the port that is written.
             let endpoints: BTreeSet<_> = backends(store, service)
                 .into_iter()
-                .map(|(address, _)| Endpoint { address, port })
+                .map(|Backend { address, .. }| Endpoint { address, port })
                 .collect();
             let note = endpoints
                 .is_empty()
@@ -140,10 +142,10 @@ fn by_endpoints(
     set: String,
 ) -> Resolved {
     let single = service.spec.ports.len() == 1;
-    let endpoints: BTreeSet<_> = backends(store, service)
+    let endpoints: BTreeSet<_> = near(backends(store, service), store.zone())
         .into_iter()
-        .filter_map(|(address, ports)| {
-            let port = target(listed, &ports, single)?;
+        .filter_map(|Backend { address, ports, .. }| {
+            let port = target(listed, ports, single)?;
             Some(Endpoint { address, port })
         })
         .collect();
@@ -205,8 +207,15 @@ fn cluster_ip(service: &ServiceSpec) -> ClusterIp {
     }
 }
 
-/// The addresses behind a Service that may take requests, with the ports that they serve.
-fn backends(store: &Store, service: &Object<ServiceSpec>) -> Vec<(IpAddr, Vec<EndpointPort>)> {
+/// An address behind a Service that may take requests.
+struct Backend<'a> {
+    address: IpAddr,
+    ports: &'a [EndpointPort],
+    /// The zones that should use it; empty where nobody says so.
+    zones: &'a [ForZone],
+}
+
+fn backends<'a>(store: &'a Store, service: &Object<ServiceSpec>) -> Vec<Backend<'a>> {
     let (namespace, name) = (service.namespace(), service.name());
     let mut ready = Vec::new();
     let mut terminating = Vec::new();
@@ -226,12 +235,20 @@ fn backends(store: &Store, service: &Object<ServiceSpec>) -> Vec<(IpAddr, Vec<En
             };
             // Only the first address of an endpoint is defined (EndpointSlice API).
             if let Some(Ok(address)) = endpoint.addresses.first().map(|a| a.parse()) {
-                list.push((address, slice.spec.ports.clone()));
+                let hints = endpoint.hints.as_deref();
+                list.push(Backend {
+                    address,
+                    ports: &slice.spec.ports,
+                    zones: hints.map_or(&[], |hints| &hints.for_zones),
+                });
             }
         }
     }
     if sliced {
-        // While nothing is ready, what is ending still serves (KEP-1669).
+        // While nothing is ready, what is ending still serves (KEP-1669); hints are for what is ready.
+        for backend in &mut terminating {
+            backend.zones = &[];
+        }
         return if ready.is_empty() { terminating } else { ready };
     }
     let Some(endpoints) = store.endpoints.get(namespace, name) else {
@@ -242,12 +259,29 @@ fn backends(store: &Store, service: &Object<ServiceSpec>) -> Vec<(IpAddr, Vec<En
         .subsets
         .iter()
         .flat_map(|subset| {
-            subset
-                .addresses
-                .iter()
-                .filter_map(|address| Some((address.ip.parse().ok()?, subset.ports.clone())))
+            let address = |address: &EndpointAddress| {
+                Some(Backend {
+                    address: address.ip.parse().ok()?,
+                    ports: &subset.ports,
+                    zones: &[],
+                })
+            };
+            subset.addresses.iter().filter_map(address)
         })
         .collect()
+}
+
+/// Those for a zone, as kube-proxy chooses them: all, unless each has a hint and one is for it.
+fn near<'a>(mut backends: Vec<Backend<'a>>, zone: Option<&str>) -> Vec<Backend<'a>> {
+    let Some(zone) = zone else {
+        return backends;
+    };
+    let near = |backend: &Backend<'_>| backend.zones.iter().any(|hint| hint.name == zone);
+    let hinted = |backend: &Backend<'_>| !backend.zones.is_empty();
+    if backends.iter().all(hinted) && backends.iter().any(near) {
+        backends.retain(near);
+    }
+    backends
 }
 
 /// The port of an endpoint that a Service's port leads to. Endpoints name their ports as the
@@ -343,8 +377,18 @@ endpoints: [{addresses: ['fd00::1'], conditions: {ready: false, serving: true, t
 ";
 
     fn endpoints(through: Through, host: &str, port: u16) -> String {
-        let mut store = Store::new(Scope::default());
-        store.apply(objects(SERVICES), &[]);
+        endpoints_in(None, SERVICES, through, host, port)
+    }
+
+    fn endpoints_in(
+        zone: Option<&str>,
+        manifests: &str,
+        through: Through,
+        host: &str,
+        port: u16,
+    ) -> String {
+        let mut store = Store::new(Scope::default()).in_zone(zone.map(str::to_owned));
+        store.apply(objects(manifests), &[]);
         match resolve(&store, "a", through, host, port) {
             Resolved::Address(address) => format!("address {address}"),
             Resolved::ExternalName(name) => format!("dns {name}"),
@@ -406,6 +450,43 @@ endpoints: [{addresses: ['fd00::1'], conditions: {ready: false, serving: true, t
                 expected,
                 "{host}:{port}"
             );
+        }
+    }
+
+    #[test]
+    fn endpoints_for_the_own_zone_are_preferred_where_all_have_hints() {
+        let manifests = |third: &str| {
+            format!(
+                "
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: a}}
+spec: {{ports: [{{port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: a, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+ports: [{{port: 80}}]
+endpoints:
+- {{addresses: [10.1.0.1], hints: {{forZones: [{{name: east}}]}}}}
+- {{addresses: [10.1.0.2], hints: {{forZones: [{{name: west}}, {{name: east}}]}}}}
+- {{addresses: [10.1.0.3], {third}}}
+- {{addresses: [10.1.0.4], conditions: {{ready: false}}}}
+"
+            )
+        };
+        let west = "hints: {forZones: [{name: west}]}";
+        let all = "10.1.0.1:80 10.1.0.2:80 10.1.0.3:80";
+        for (third, zone, expected) in [
+            (west, Some("east"), "10.1.0.1:80 10.1.0.2:80"),
+            (west, Some("west"), "10.1.0.2:80 10.1.0.3:80"),
+            (west, Some("north"), all),
+            (west, None, all),
+            ("hints: null", Some("east"), all),
+        ] {
+            let found = endpoints_in(zone, &manifests(third), Through::Endpoints, "web", 80);
+            assert_eq!(found, expected, "{zone:?} {third}");
         }
     }
 }

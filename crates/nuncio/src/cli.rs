@@ -167,8 +167,9 @@ pub struct RunArgs {
     pub concurrency: Option<u32>,
 
     /// File with the labels of nuncio's own pod, as the downward API writes it (key="value"). They
-    /// say which Service is nuncio's own, whose addresses are those of Ingresses. It is read at the
-    /// start; labels that change need a restart.
+    /// say which Service is nuncio's own, whose addresses are those of Ingresses, and with
+    /// topology.kubernetes.io/zone which endpoints are near. It is read at the start; labels that
+    /// change need a restart.
     #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
     pub pod_labels: Option<PathBuf>,
 

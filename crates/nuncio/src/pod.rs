@@ -16,6 +16,11 @@ pub(crate) fn labels(file: Option<&Path>) -> anyhow::Result<Option<PodLabels>> {
     labels.map(Some).with_context(of)
 }
 
+/// The zone of the pod's node, which Kubernetes notes on each pod (KEP-4742).
+pub(crate) fn zone(labels: Option<&PodLabels>) -> Option<String> {
+    labels?.get("topology.kubernetes.io/zone").cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,7 +44,8 @@ impl Resources {
         let ChangeSet {
             upserted, problems, ..
         } = Folder::new(paths.to_vec()).scan().unwrap_or_default();
-        let mut store = Store::new(environment.scope.clone());
+        let zone = pod::zone(settings.pod_labels.as_ref());
+        let mut store = Store::new(environment.scope.clone()).in_zone(zone);
         let objects = upserted.len();
         store.apply(upserted, &[]);
         let translation = nuncio_translate::translate(&mut store, settings, read_file);

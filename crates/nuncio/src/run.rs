@@ -105,7 +105,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
 
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
-    let mut engine = Engine::new(Store::new(scope), settings);
+    let store = Store::new(scope).in_zone(pod::zone(settings.pod_labels.as_ref()));
+    let mut engine = Engine::new(store, settings);
     let mut source = Source::start(&args, &environment, state_dir.kept()).await?;
     let keeper = Keeper::start(source.contents(), state_dir.kept());
     let first = tokio::select! {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
+use nuncio_api::core::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -41,9 +42,22 @@ impl Object {
         };
         set("apiVersion", &of.api_version);
         set("kind", &of.kind);
+        if (of.group.as_str(), of.kind.as_str()) == ("", "Secret") {
+            self.forget_secrets();
+        }
         serde_json::value::to_raw_value(&self.body)
             .expect("invariant: values of JSON can be written as JSON")
             .into()
+    }
+
+    /// Of a Secret that is not for nuncio there remains which keys it has.
+    fn forget_secrets(&mut self) {
+        let data = self.body.get_mut("data").and_then(Value::as_object_mut);
+        for (key, value) in data.into_iter().flatten() {
+            if !Secret::KEYS.contains(&key.as_str()) {
+                *value = Value::String(String::new());
+            }
+        }
     }
 }
 
@@ -216,6 +230,20 @@ mod tests {
                 .text(&resource("", "v1", "Service", "services"))
                 .get(),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"b"},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}"#
+        );
+    }
+
+    #[test]
+    fn secrets_that_are_not_for_nuncio_are_not_held() {
+        let sent = r#"{
+            "metadata": {"name": "a", "namespace": "b"},
+            "type": "Opaque",
+            "data": {"password": "c2VjcmV0", "tls.crt": "cGVt"}
+        }"#;
+        let object: Object = serde_json::from_str(sent).unwrap();
+        assert_eq!(
+            object.text(&resource("", "v1", "Secret", "secrets")).get(),
+            r#"{"apiVersion":"v1","data":{"password":"","tls.crt":"cGVt"},"kind":"Secret","metadata":{"name":"a","namespace":"b"},"type":"Opaque"}"#
         );
     }
 

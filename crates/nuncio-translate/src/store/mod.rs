@@ -94,6 +94,7 @@ macro_rules! on_table {
 #[derive(Clone, Default)]
 pub struct Store {
     scope: Scope,
+    zone: Option<String>,
     pub listeners: Table<Listener>,
     pub hosts: Table<Host>,
     pub mappings: Table<Mapping>,
@@ -155,6 +156,16 @@ impl Store {
         };
         store.track();
         store
+    }
+
+    /// For a gateway on a node in a zone, which prefers the endpoints that are meant for it.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<String>) -> Self {
+        Self { zone, ..self }
+    }
+
+    pub(crate) fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     /// The same store, of which it is noted apart who reads it and what changes.
