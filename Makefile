@@ -8,6 +8,7 @@ export NUNCIO_ENVOY
 SIZES_OPTION = --sizes "$(SIZES)"
 HOSTS_OPTION = --hosts "$(HOSTS)"
 SERVED_OPTION = --served "$(SERVED)"
+CLUSTERS_OPTION = --clusters "$(CLUSTERS)"
 BUSY_OPTION = --busy "$(BUSY)"
 FLEET_OPTION = --fleet "$(FLEET)"
 ROUTES_OPTION = --routes "$(ROUTES)"
@@ -37,8 +38,9 @@ soak: toolchain ## Change and kill things under load for SECONDS (default 600)
 
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES HOSTS SERVED BUSY FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{busy, change, cold, fleet, routing, served};
+use crate::{busy, change, cluster, cold, fleet, routing, served};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
@@ -71,6 +71,7 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         cold::HOSTS => cold::measure(cold::HOSTS, folder, size)?,
         change::NAME => change::measure(folder, size)?,
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
+        cluster::NAME => runtime()?.block_on(cluster::measure(size, envoy()?))?,
         busy::NAME => {
             let rounds = (args.requests / REQUESTS_FOR_A_ROUND).max(1);
             let measured = busy::measure(folder, size, envoy()?, rounds);

@@ -47,6 +47,10 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings among which a change is followed to Envoy.
     #[arg(long, default_value = "1000,10000")]
     pub(crate) served: Sizes,
+    /// Numbers of Mappings in a cluster that is served. It takes the programs of a Kubernetes API:
+    /// KUBERNETES_BIN names their folder.
+    #[arg(long, default_value = "10,1000,10000")]
+    pub(crate) clusters: Sizes,
     /// Numbers of Mappings among which an endpoint changes while they do.
     #[arg(long, default_value = "10000")]
     pub(crate) busy: Sizes,

@@ -81,6 +81,18 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Returns when Envoy has answered everything.
     pub(crate) async fn start(folder: &Path, state: &Path, envoy: &Path) -> anyhow::Result<Self> {
+        let mut watcher = Watcher::new(vec![folder.to_owned()])?;
+        let first = watcher.next().await;
+        Self::start_on(first, watcher, state, envoy).await
+    }
+
+    /// Starts on what a watcher, or something else, has said first.
+    pub(crate) async fn start_on(
+        first: ChangeSet,
+        watcher: Watcher,
+        state: &Path,
+        envoy: &Path,
+    ) -> anyhow::Result<Self> {
         let state_dir = StateDir::open(state)?;
         let admin_socket = state_dir.admin_socket();
         let xds_socket = state_dir.xds_socket();
@@ -90,8 +102,7 @@ impl Gateway {
             ..Settings::new(&Scope::default())
         };
         let mut engine = Engine::new(Store::new(Scope::default()), settings);
-        let mut watcher = Watcher::new(vec![folder.to_owned()])?;
-        let served = engine.apply(watcher.next().await);
+        let served = engine.apply(first);
         let ads = AdsServer::new(Options::default());
         ads.set_snapshot(Arc::clone(&served.snapshot));
         let bound = ads.bind(&xds_socket).context("cannot listen for Envoy")?;

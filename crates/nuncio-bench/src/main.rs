@@ -4,6 +4,7 @@
 //!  run ──▶ child ──▶ cold      files to snapshot, stage by stage
 //!            │  └──▶ change    one change to the next snapshot
 //!            ├─────▶ served    one change to the answer of a real Envoy
+//!            ├─────▶ cluster   objects of an API server to the first request
 //!            ├─────▶ busy      a changed endpoint while routes change
 //!            ├─────▶ fleet     one change to the answers of many Envoys elsewhere
 //!            └─────▶ routing   Envoy's time for a request, beside routes written by hand
@@ -16,6 +17,7 @@ mod busy;
 mod change;
 mod child;
 mod cli;
+mod cluster;
 mod cold;
 mod figure;
 mod fleet;
@@ -84,6 +86,10 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), size, nuncio_echo::free_port())?;
         figures.extend(measure(args, served::NAME, size, folder.path(), 1)?);
+    }
+    for &size in &args.clusters.0 {
+        let folder = tempfile::tempdir()?;
+        figures.extend(measure(args, cluster::NAME, size, folder.path(), 1)?);
     }
     for &size in &args.busy.0 {
         let folder = tempfile::tempdir()?;

@@ -51,6 +51,7 @@ pub struct Kubernetes {
     api_server: Option<Process>,
     _etcd: Process,
     programs: PathBuf,
+    options: Vec<String>,
     etcd_port: u16,
     port: u16,
     /// Removed when nobody writes into it any more.
@@ -60,10 +61,15 @@ pub struct Kubernetes {
 impl Kubernetes {
     /// Starts etcd and the API server, and waits until it is ready.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with more options of the API server.
+    pub async fn start_with(options: &[&str]) -> anyhow::Result<Self> {
         let programs = programs()?;
         let mut last = None;
         for _ in 0..TRIES {
-            match Self::try_start(programs.clone()).await {
+            match Self::try_start(programs.clone(), options).await {
                 Ok(started) => return Ok(started),
                 Err(error) => last = Some(error),
             }
@@ -71,7 +77,7 @@ impl Kubernetes {
         Err(last.context("invariant: there is a try")?)
     }
 
-    async fn try_start(programs: PathBuf) -> anyhow::Result<Self> {
+    async fn try_start(programs: PathBuf, options: &[&str]) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("testkube-").tempdir()?;
         let (etcd_port, peer_port, port) = (free_port(), free_port(), free_port());
         let pki = folder.path().join("pki");
@@ -105,6 +111,7 @@ impl Kubernetes {
             api_server: None,
             _etcd: etcd,
             programs,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
             etcd_port,
             port,
             folder,
@@ -118,28 +125,27 @@ impl Kubernetes {
     pub async fn start_api_server(&mut self) -> anyhow::Result<()> {
         ensure!(self.api_server.is_none(), "the API server runs already");
         let pki = self.path("pki").display().to_string();
-        let api_server = Process::start(
-            &self.programs.join("kube-apiserver"),
-            &[
-                format!("--etcd-servers={}", url("http", self.etcd_port)),
-                "--bind-address=127.0.0.1".to_owned(),
-                "--advertise-address=127.0.0.1".to_owned(),
-                // A loopback address is no endpoint of the Service kubernetes.
-                "--endpoint-reconciler-type=none".to_owned(),
-                format!("--secure-port={}", self.port),
-                format!("--cert-dir={pki}"),
-                format!("--token-auth-file={pki}/tokens.csv"),
-                "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                format!("--service-account-key-file={pki}/accounts.pub"),
-                format!("--service-account-signing-key-file={pki}/accounts.key"),
-                "--authorization-mode=RBAC".to_owned(),
-                "--allow-privileged".to_owned(),
-                "--enable-priority-and-fairness=false".to_owned(),
-                "--profiling=false".to_owned(),
-            ],
-            self.folder.path(),
-        )?;
+        let mut options = vec![
+            format!("--etcd-servers={}", url("http", self.etcd_port)),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            // A loopback address is no endpoint of the Service kubernetes.
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--secure-port={}", self.port),
+            format!("--cert-dir={pki}"),
+            format!("--token-auth-file={pki}/tokens.csv"),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={pki}/accounts.pub"),
+            format!("--service-account-signing-key-file={pki}/accounts.key"),
+            "--authorization-mode=RBAC".to_owned(),
+            "--allow-privileged".to_owned(),
+            "--enable-priority-and-fairness=false".to_owned(),
+            "--profiling=false".to_owned(),
+        ];
+        options.extend(self.options.iter().cloned());
+        let program = self.programs.join("kube-apiserver");
+        let api_server = Process::start(&program, &options, self.folder.path())?;
         self.api_server = Some(api_server);
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -208,11 +214,36 @@ impl Kubernetes {
         self.path("kubeconfig")
     }
 
+    /// Host and port.
+    pub fn address(&self) -> (String, u16) {
+        (Ipv4Addr::LOCALHOST.to_string(), self.port)
+    }
+
+    /// What says who somebody is: [`ADMIN`] or [`NOBODY`].
+    pub fn token(&self, user: &str) -> String {
+        token(user)
+    }
+
+    /// Who vouches for the API server, as PEM.
+    pub fn authority(&self) -> anyhow::Result<String> {
+        Ok(fs::read_to_string(self.path("pki/apiserver.crt"))?)
+    }
+
     /// A client that may do everything.
     pub async fn client(&self) -> anyhow::Result<Client> {
+        self.client_of(ADMIN).await
+    }
+
+    /// A client of [`ADMIN`] or [`NOBODY`].
+    pub async fn client_of(&self, user: &str) -> anyhow::Result<Client> {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let options = KubeConfigOptions {
+            context: Some(user.to_owned()),
+            ..KubeConfigOptions::default()
+        };
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        // What nobody is refused is what a test is about.
+        config.default_retry = user == ADMIN;
         Ok(Client::try_from(config)?)
     }
 

@@ -1,15 +1,22 @@
 //! Objects of the cluster, as `kubectl apply` and `kubectl delete` would change them.
 
 use anyhow::{Context, ensure};
-use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams,
+};
 use kube::discovery::{Scope, pinned_kind};
 use kube::{Api, Client};
 use nuncio_api::yaml;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{DEADLINE, Kubernetes, LOOK};
 
 const FIELD_MANAGER: &str = "test";
+
+/// How many objects are created at a time.
+const AT_ONCE: usize = 32;
 
 impl Kubernetes {
     /// Applies the objects of a text of YAML documents, in their order. What was defined just now
@@ -52,6 +59,29 @@ impl Kubernetes {
         Ok(())
     }
 
+    /// Creates objects of kinds that the API server has by now, many at a time.
+    pub async fn create(&self, objects: impl IntoIterator<Item = Value>) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let create = |body: Value| {
+            let client = client.clone();
+            async move {
+                let object: DynamicObject = serde_json::from_value(body)?;
+                let name = name_of(&object)?;
+                let types = object.types.as_ref().context("an object has a kind")?;
+                let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types)?);
+                let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
+                let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
+                let created = api.create(&PostParams::default(), &object).await;
+                created.map(drop).context(name)
+            }
+        };
+        stream::iter(objects)
+            .map(create)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
     async fn api_of(
         &self,
         client: &Client,
@@ -77,7 +107,7 @@ impl Kubernetes {
     }
 }
 
-fn documents(manifests: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+fn documents(manifests: &str) -> anyhow::Result<Vec<Value>> {
     yaml::documents(manifests).context("manifests of a test")
 }
 

@@ -60,6 +60,8 @@ impl Connection {
 
     fn new(mut config: Config) -> Result<Self, ConnectError> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // kube would try again in silence, after pauses of minutes in the end.
+        config.default_retry = false;
         let url = config.cluster_url.to_string();
         let client = Client::try_from(config);
         let client = client.map_err(|error| ConnectError::Client(causes(&error)))?;

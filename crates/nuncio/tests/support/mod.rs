@@ -57,6 +57,8 @@ pub fn envoy() -> PathBuf {
 pub struct Gateway {
     child: Child,
     admin: SocketAddr,
+    /// What runs it; empty where nothing stands between.
+    launcher: Vec<OsString>,
     /// Where it has resources from, as the command line says it.
     source: Vec<OsString>,
     variables: Vec<(String, String)>,
@@ -80,7 +82,7 @@ impl Gateway {
             fs::write(manifests.join(name), content).unwrap();
         }
         let source = vec!["--manifests".into(), manifests.into()];
-        let mut gateway = Self::spawn(folder, source, variables);
+        let mut gateway = Self::spawn(folder, Vec::new(), source, variables);
         gateway.ready().await;
         gateway
     }
@@ -89,18 +91,30 @@ impl Gateway {
     pub fn of_cluster(kubeconfig: &Path, context: &str, variables: &[(&str, &str)]) -> Self {
         let mut source = vec!["--kubeconfig".into(), kubeconfig.into()];
         source.extend(["--context".into(), context.into()]);
-        Self::spawn(folder(), source, variables)
+        Self::spawn(folder(), Vec::new(), source, variables)
     }
 
-    fn spawn(folder: TempDir, source: Vec<OsString>, variables: &[(&str, &str)]) -> Self {
+    /// Starts under a program that becomes nuncio, without being told of resources, and waits for
+    /// nothing.
+    pub fn launched(launcher: Vec<OsString>, variables: &[(&str, &str)]) -> Self {
+        Self::spawn(folder(), launcher, Vec::new(), variables)
+    }
+
+    fn spawn(
+        folder: TempDir,
+        launcher: Vec<OsString>,
+        source: Vec<OsString>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let variables: Vec<(String, String)> = variables
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         Self {
-            child: spawn(folder.path(), &source, admin, &variables, 0),
+            child: spawn(folder.path(), &launcher, &source, admin, &variables, 0),
             admin,
+            launcher,
             source,
             variables,
             folder,
@@ -246,8 +260,14 @@ impl Gateway {
     /// The same, without waiting for it.
     pub fn start_again(&mut self) {
         self.runs += 1;
-        let folder = self.folder.path();
-        self.child = spawn(folder, &self.source, self.admin, &self.variables, self.runs);
+        self.child = spawn(
+            self.folder.path(),
+            &self.launcher,
+            &self.source,
+            self.admin,
+            &self.variables,
+            self.runs,
+        );
     }
 
     /// Its pid, if the state folder says one.
@@ -341,13 +361,17 @@ fn folder() -> TempDir {
 
 fn spawn(
     folder: &Path,
+    launcher: &[OsString],
     source: &[OsString],
     admin: SocketAddr,
     variables: &[(String, String)],
     run: u32,
 ) -> Child {
     let log = File::create(folder.join(format!("log-{run}"))).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_nuncio"))
+    let nuncio = OsString::from(env!("CARGO_BIN_EXE_nuncio"));
+    let mut line = launcher.iter().chain([&nuncio]);
+    Command::new(line.next().expect("at least nuncio"))
+        .args(line)
         .arg("run")
         .args(source)
         .arg("--state-dir")

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod limits;
+mod pod;
+mod survival;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,6 +15,15 @@ use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_echo::{Echo, Running};
 use nuncio_testkube::{ADMIN, Kubernetes, NOBODY, own_address};
 use support::{Gateway, free_port};
+
+/// Lets nobody do everything.
+const ALL_RIGHTS: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: nobody}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}]
+---
+";
 
 /// A definition that takes any field, for a kind of one version.
 fn definition(kind: &str, plural: &str) -> String {
@@ -81,9 +95,13 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
+        Self::on(Kubernetes::start().await.unwrap()).await
+    }
+
+    async fn on(kubernetes: Kubernetes) -> Self {
         let port = free_port();
         Self {
-            kubernetes: Kubernetes::start().await.unwrap(),
+            kubernetes,
             upstream: upstream("web").await,
             port,
             http: Target::cleartext((Ipv4Addr::LOCALHOST, port).into()),
@@ -106,7 +124,11 @@ impl Scene {
     }
 
     fn gateway(&self, context: &str) -> Gateway {
-        Gateway::of_cluster(&self.kubernetes.kubeconfig(), context, &[])
+        self.gateway_with(context, &[])
+    }
+
+    fn gateway_with(&self, context: &str, variables: &[(&str, &str)]) -> Gateway {
+        Gateway::of_cluster(&self.kubernetes.kubeconfig(), context, variables)
     }
 
     async fn status(&self, path: &str) -> Option<u16> {
