@@ -10,4 +10,4 @@ pub mod object;
 pub mod path;
 pub mod yaml;
 
-pub use object::{ObjectKey, ObjectMeta, RawObject, SourceRef};
+pub use object::{Body, ObjectKey, ObjectMeta, RawObject, SourceRef, group_of};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use nuncio_api::getambassador::conversion::ID_PREFIX;
-use nuncio_api::{ObjectMeta, RawObject, SourceRef};
+use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, Reason, Severity};
 use nuncio_translate::{Scope, Settings, Store};
 use serde::Deserialize;
@@ -121,11 +121,12 @@ fn tells(entry: &Entry) -> bool {
 
 /// What `nuncio check` would say of an object alone, for the gateway that it is meant for.
 fn entries(object: &Value) -> Vec<Entry> {
+    let id = first_id(object);
     let Some(object) = raw(object) else {
         return Vec::new();
     };
     let scope = Scope {
-        ambassador_id: first_id(&object.body).unwrap_or_else(|| "default".to_owned()),
+        ambassador_id: id.unwrap_or_else(|| "default".to_owned()),
         namespace: object.meta.namespace.clone(),
         ..Scope::default()
     };
@@ -151,10 +152,10 @@ fn raw(object: &Value) -> Option<RawObject> {
     let text = |field: &str| Some(object.get(field)?.as_str()?.to_owned());
     let meta = object.get("metadata")?;
     Some(RawObject {
-        api_version: text("apiVersion")?,
-        kind: text("kind")?,
-        meta: ObjectMeta::deserialize(meta).ok()?,
-        body: object.clone(),
+        api_version: text("apiVersion")?.into(),
+        kind: text("kind")?.into(),
+        meta: Arc::new(ObjectMeta::deserialize(meta).ok()?),
+        body: Body::from(object),
         source: SourceRef::File {
             path: Arc::from(""),
             document: 0,

@@ -3,7 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 /// The body of a message.
 #[derive(Clone, Debug, Default)]
@@ -44,14 +44,23 @@ impl Encoded {
 /// What stands before a field of this length.
 fn head(tag: u32, length: usize) -> Bytes {
     let mut head = Vec::with_capacity(12);
-    encode_key(tag, WireType::LengthDelimited, &mut head);
-    encode_varint(length as u64, &mut head);
+    put_head(tag, length, &mut head);
     head.into()
 }
 
 /// A field of bytes.
 pub(crate) fn put_field(tag: u32, body: &[u8], into: &mut Vec<u8>) {
-    encode_key(tag, WireType::LengthDelimited, into);
-    encode_varint(body.len() as u64, into);
+    put_head(tag, body.len(), into);
     into.extend_from_slice(body);
+}
+
+/// What stands before the body of a field.
+pub(crate) fn put_head(tag: u32, length: usize, into: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, into);
+    encode_varint(length as u64, into);
+}
+
+/// How long a field is with a body of this length.
+pub(crate) fn field_length(tag: u32, length: usize) -> usize {
+    key_len(tag) + encoded_len_varint(length as u64) + length
 }

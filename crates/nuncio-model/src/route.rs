@@ -49,7 +49,7 @@ pub struct Route {
 }
 
 /// All of it must hold.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct RouteMatch {
     pub path: PathMatch,
     /// Of the path; a regex says so itself.
@@ -60,7 +60,7 @@ pub struct RouteMatch {
     pub fraction: Option<RuntimeFraction>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub enum PathMatch {
     /// Any path that begins with these characters.
     Prefix(PathLiteral),
@@ -72,19 +72,19 @@ pub enum PathMatch {
     Regex(Regex),
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct HeaderMatch {
     pub name: MatchHeaderName,
     pub value: StringMatch,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct QueryParameterMatch {
     pub name: Arc<str>,
     pub value: StringMatch,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub enum StringMatch {
     Exact(Arc<str>),
     Prefix(Arc<str>),
@@ -95,7 +95,7 @@ pub enum StringMatch {
 
 /// A share of requests in percent. Entries with one key and consecutive cumulative shares split
 /// traffic, because Envoy draws one random number a request.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct RuntimeFraction {
     /// 0 to 100.
     pub percent: u32,

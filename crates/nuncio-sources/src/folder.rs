@@ -71,7 +71,7 @@ struct File {
     /// Of the last content, good or bad; none if it could not be read.
     hash: Option<u128>,
     /// From the last content that parsed.
-    objects: Vec<Arc<RawObject>>,
+    objects: Vec<RawObject>,
     problems: Vec<Entry>,
     /// Why the last content is not what is in effect.
     fault: Option<Entry>,
@@ -175,7 +175,7 @@ impl Folder {
         }
     }
 
-    fn object(&self, place: &Place) -> &Arc<RawObject> {
+    fn object(&self, place: &Place) -> &RawObject {
         &self.files[&place.file].objects[place.index]
     }
 
@@ -185,7 +185,7 @@ impl Folder {
 
     fn apply(&mut self, scan: Scan) -> Option<ChangeSet> {
         // What was in effect for every key that may change.
-        let mut before: BTreeMap<ObjectKey, Option<Arc<RawObject>>> = BTreeMap::new();
+        let mut before: BTreeMap<ObjectKey, Option<RawObject>> = BTreeMap::new();
         if self.problems.is_none() {
             // Nothing was in effect, what was kept included.
             before.extend(self.places.keys().map(|key| (key.clone(), None)));
@@ -217,7 +217,7 @@ impl Folder {
                 (before, Some(place)) => {
                     let now = self.object(place);
                     if before.is_none_or(|before| before != *now) {
-                        upserted.push((place.clone(), Arc::clone(now)));
+                        upserted.push((place.clone(), now.clone()));
                     }
                 }
                 (None, None) => {}
@@ -229,21 +229,14 @@ impl Folder {
         let news = self.problems.as_ref() != Some(&problems);
         self.problems = Some(problems.clone());
         (news || !upserted.is_empty() || !deleted.is_empty()).then(|| ChangeSet {
-            upserted: upserted
-                .into_iter()
-                .map(|(_, object)| RawObject::clone(&object))
-                .collect(),
+            upserted: upserted.into_iter().map(|(_, object)| object).collect(),
             deleted,
             problems,
         })
     }
 
     /// Takes a file's objects out, noting what they were.
-    fn take_objects(
-        &mut self,
-        id: &FileId,
-        before: &mut BTreeMap<ObjectKey, Option<Arc<RawObject>>>,
-    ) {
+    fn take_objects(&mut self, id: &FileId, before: &mut BTreeMap<ObjectKey, Option<RawObject>>) {
         let Some(file) = self.files.get(id) else {
             return;
         };
@@ -261,15 +254,9 @@ impl Folder {
         }
     }
 
-    fn note_effective(
-        &self,
-        key: &ObjectKey,
-        before: &mut BTreeMap<ObjectKey, Option<Arc<RawObject>>>,
-    ) {
+    fn note_effective(&self, key: &ObjectKey, before: &mut BTreeMap<ObjectKey, Option<RawObject>>) {
         if !before.contains_key(key) {
-            let object = self
-                .effective(key)
-                .map(|place| Arc::clone(self.object(place)));
+            let object = self.effective(key).map(|place| self.object(place).clone());
             before.insert(key.clone(), object);
         }
     }
@@ -280,7 +267,7 @@ impl Folder {
         path: PathBuf,
         fingerprint: Fingerprint,
         outcome: Outcome,
-        before: &mut BTreeMap<ObjectKey, Option<Arc<RawObject>>>,
+        before: &mut BTreeMap<ObjectKey, Option<RawObject>>,
     ) {
         if matches!(outcome, Outcome::Read { .. }) {
             self.take_objects(&id, before);
@@ -318,7 +305,8 @@ impl Folder {
             }
             Outcome::Read { hash, manifest } => {
                 file.hash = Some(hash);
-                file.objects = manifest.objects.into_iter().map(Arc::new).collect();
+                file.objects = manifest.objects;
+                file.objects.shrink_to_fit();
                 file.problems = manifest.problems;
                 file.fault = None;
                 file.good = true;
@@ -330,7 +318,7 @@ impl Folder {
                         file: id.clone(),
                         index,
                     };
-                    let places = self.places.entry(key).or_default();
+                    let places = (self.places.entry(key)).or_insert_with(|| Vec::with_capacity(1));
                     places.insert(places.partition_point(|other| *other < place), place);
                 }
             }
@@ -385,7 +373,7 @@ impl Folder {
 
     /// `file:line` of an object, or the file alone if it has changed since it was read.
     fn line_of(&mut self, place: &Place) -> String {
-        let object = Arc::clone(self.object(place));
+        let source = self.object(place).source.clone();
         let file = self
             .files
             .get_mut(&place.file)
@@ -398,7 +386,7 @@ impl Folder {
                 .and_then(|bytes| String::from_utf8(bytes).ok());
             file.lines = text.map(|text| Tree::parse(&text, Syntax::of(name)).lines());
         }
-        let line = match (&object.source, &file.lines) {
+        let line = match (&source, &file.lines) {
             (SourceRef::File { document, item, .. }, Some(lines)) => {
                 lines.get(*document).and_then(|lines| match item {
                     Some(item) => lines.items.get(*item).copied(),

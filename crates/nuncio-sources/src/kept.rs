@@ -7,15 +7,12 @@
 use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
-use nuncio_api::{RawObject, SourceRef};
-use serde::ser::Serializer;
+use nuncio_api::{Body, RawObject, SourceRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The first line. The number changes with everything after it.
@@ -67,46 +64,25 @@ pub(crate) struct KeptObject<T = Value> {
     pub(crate) body: T,
 }
 
-/// An object as it is in memory, shared with the source that has it.
-#[derive(Debug)]
-pub(crate) enum Shared {
-    OfFolder(Arc<RawObject>),
-    OfCluster(Arc<RawValue>),
-}
-
-impl Serialize for Shared {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let object = match self {
-            Shared::OfFolder(object) => object,
-            Shared::OfCluster(body) => {
-                let (document, item) = (0, None);
-                return KeptObject {
-                    document,
-                    item,
-                    body,
-                }
-                .serialize(serializer);
-            }
-        };
+impl From<&RawObject> for KeptObject<Body> {
+    fn from(object: &RawObject) -> Self {
         let (document, item) = match &object.source {
             SourceRef::File { document, item, .. } => (*document, *item),
             // Its parent is kept, which has it.
             SourceRef::Annotation { document, .. } => (*document, None),
             SourceRef::Cluster => (0, None),
         };
-        let body = &object.body;
-        KeptObject {
+        Self {
             document,
             item,
-            body,
+            body: object.body.clone(),
         }
-        .serialize(serializer)
     }
 }
 
 /// What there is to keep: cheap to take, because it shares its objects.
 #[derive(Debug)]
-pub struct Content(pub(crate) Vec<KeptRoot<Shared>>);
+pub struct Content(pub(crate) Vec<KeptRoot<KeptObject<Body>>>);
 
 impl Content {
     /// Whether anything was ever read. If not, what was kept before is worth more.

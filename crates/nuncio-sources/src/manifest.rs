@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nuncio_api::yaml::{self, SyntaxError};
-use nuncio_api::{ObjectMeta, RawObject, SourceRef};
+use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef, group_of};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use serde_json::{Map, Value};
 
@@ -180,8 +180,21 @@ fn list(body: &mut Value) -> Option<(String, Vec<Value>)> {
 }
 
 /// An object, with what is wrong with it and costs it nothing.
-pub(crate) fn object(source: SourceRef, body: Value) -> Result<(RawObject, Vec<Entry>), Refusal> {
-    let Value::Object(fields) = &body else {
+pub(crate) fn object(source: SourceRef, value: Value) -> Result<(RawObject, Vec<Entry>), Refusal> {
+    read(source, &value, || Body::from(&value))
+}
+
+/// An object whose body is packed already.
+pub(crate) fn packed(source: SourceRef, body: &Body) -> Result<(RawObject, Vec<Entry>), Refusal> {
+    read(source, &body.to_value(), || body.clone())
+}
+
+fn read(
+    source: SourceRef,
+    value: &Value,
+    body: impl FnOnce() -> Body,
+) -> Result<(RawObject, Vec<Entry>), Refusal> {
+    let Value::Object(fields) = value else {
         return Err(Refusal {
             field: "",
             reason: Reason::InvalidValue,
@@ -220,22 +233,33 @@ pub(crate) fn object(source: SourceRef, body: Value) -> Result<(RawObject, Vec<E
         )?,
     };
     let generation = metadata.get("generation").and_then(Value::as_i64);
-    let mut object = RawObject {
-        api_version,
-        kind,
-        meta: ObjectMeta {
-            name,
-            namespace,
-            generation,
-            ..ObjectMeta::default()
-        },
-        body: Value::Null,
-        source,
+    let mut meta = ObjectMeta {
+        name,
+        namespace,
+        generation,
+        ..ObjectMeta::default()
     };
     let mut warnings = Vec::new();
-    object.meta.labels = strings(metadata, "labels", &object, &mut warnings);
-    object.meta.annotations = strings(metadata, "annotations", &object, &mut warnings);
-    object.body = body;
+    let resource = || {
+        let group = group_of(&api_version);
+        Arc::new(ResourceId::new(
+            group,
+            &*kind,
+            &*meta.namespace,
+            &*meta.name,
+        ))
+    };
+    let labels = strings(metadata, "labels", resource, &mut warnings);
+    let annotations = strings(metadata, "annotations", resource, &mut warnings);
+    meta.labels = labels;
+    meta.annotations = annotations;
+    let object = RawObject {
+        api_version: api_version.into(),
+        kind: kind.into(),
+        meta: Arc::new(meta),
+        body: body(),
+        source,
+    };
     Ok((object, warnings))
 }
 
@@ -275,7 +299,7 @@ fn text(
 fn strings(
     metadata: &Map<String, Value>,
     name: &str,
-    object: &RawObject,
+    resource: impl Fn() -> Arc<ResourceId>,
     warnings: &mut Vec<Entry>,
 ) -> std::collections::BTreeMap<String, String> {
     let Some(Value::Object(values)) = metadata.get(name) else {
@@ -298,7 +322,7 @@ fn strings(
             ),
             _ => (None, "must be a string; ignored".to_owned()),
         };
-        let origin = Origin::new(resource(object)).field(format!("metadata.{name}[\"{key}\"]"));
+        let origin = Origin::new(resource()).field(format!("metadata.{name}[\"{key}\"]"));
         let mut entry = Entry::new(&origin, Severity::Warning, Reason::InvalidValue, message);
         entry.help("quote the value: Kubernetes refuses it otherwise");
         warnings.push(entry);
@@ -307,16 +331,6 @@ fn strings(
         }
     }
     strings
-}
-
-/// How the report names an object.
-pub(crate) fn resource(object: &RawObject) -> Arc<ResourceId> {
-    Arc::new(ResourceId::new(
-        object.group(),
-        object.kind.as_str(),
-        object.meta.namespace.as_str(),
-        object.meta.name.as_str(),
-    ))
 }
 
 #[cfg(test)]

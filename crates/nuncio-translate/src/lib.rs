@@ -11,6 +11,7 @@
 
 pub mod certificate;
 mod endpoints;
+mod few;
 pub mod getambassador;
 pub mod ingress;
 pub mod resolve;
@@ -25,7 +26,7 @@ use getambassador::{Inventory, Kept};
 use ingress::Ingresses;
 use nuncio_model::cluster::Endpoint;
 use nuncio_model::{Gateway, Report};
-use store::Read;
+use store::Reads;
 
 pub use settings::{ReadyPort, Settings};
 pub use store::{Element, Elements, KeptPort, Object, Scope, Store, Table, Touched};
@@ -57,7 +58,7 @@ pub fn translate(
 /// Translates one store again and again, each time as much of it as has changed.
 pub struct Translator {
     settings: Settings,
-    ingresses: Option<(Ingresses, BTreeSet<Read>)>,
+    ingresses: Option<(Ingresses, Reads)>,
     kept: Kept,
     /// Of the last translation, beside those that are kept.
     endpoint_reads: EndpointReads,
@@ -95,9 +96,9 @@ impl Translator {
     fn translate_once(&mut self, store: &Store) -> Translation {
         let changed = store.take_changed();
         let ingresses = self.ingresses.take();
-        let ingresses = ingresses.filter(|(_, reads)| reads.is_disjoint(&changed));
+        let ingresses = ingresses.filter(|(_, reads)| !changed.has_any(reads));
         let made_changed = ingresses.is_none();
-        let anew = || store.record(|| ingress::translate(store, &self.settings));
+        let anew = || store::record(|| ingress::translate(store, &self.settings));
         let (ingresses, reads) = ingresses.unwrap_or_else(anew);
         let input = getambassador::Input {
             store,
@@ -127,10 +128,7 @@ impl Translator {
         namespace: &str,
         name: &str,
     ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
-        let mut sets = self
-            .kept
-            .endpoint_reads
-            .of_service(store, namespace, name)?;
+        let mut sets = self.kept.endpoints_of(store, namespace, name)?;
         sets.extend(self.endpoint_reads.of_service(store, namespace, name)?);
         Some(sets)
     }

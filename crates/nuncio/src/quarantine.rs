@@ -215,7 +215,8 @@ fn is_endpoints(key: &ObjectKey) -> bool {
 
 /// A hash of what counts of an object: not its status, nor who wrote it when.
 fn content(object: &RawObject) -> u64 {
-    let fields = object.body.as_object().into_iter().flatten();
+    let body = object.body.to_value();
+    let fields = body.as_object().into_iter().flatten();
     let fields: Vec<_> = fields
         .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
         .collect();

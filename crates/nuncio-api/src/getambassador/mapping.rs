@@ -105,7 +105,7 @@ pub struct Mapping {
     /// Envoy: `Cluster.lb_policy`.
     ///
     /// Emissary: with `kubernetes-service` the Mapping is dropped there.
-    pub load_balancer: Option<LoadBalancer>,
+    pub load_balancer: Option<Box<LoadBalancer>>,
     /// Limits of what is under way to the service.
     ///
     /// Envoy: `CircuitBreakers.thresholds`.
@@ -130,7 +130,7 @@ pub struct Mapping {
     /// Probes of TCP on connections to the service.
     ///
     /// Envoy: `TcpKeepalive`.
-    pub keepalive: Option<KeepAlive>,
+    pub keepalive: Option<Box<KeepAlive>>,
     /// How a name from outside is looked up: `strict_dns` uses every address, `logical_dns` the
     /// first.
     ///
@@ -170,7 +170,7 @@ pub struct Mapping {
     /// Envoy: `OutlierDetection`.
     ///
     /// Emissary: it has no such thing, and drops the Mapping.
-    pub outlier_detection: Option<OutlierDetection>,
+    pub outlier_detection: Option<Box<OutlierDetection>>,
 
     // What is done on the way.
     /// Longest time for a whole response, in milliseconds; 0 is for ever, 3000 when absent.
@@ -191,7 +191,7 @@ pub struct Mapping {
     /// Envoy: `RouteAction.regex_rewrite`.
     ///
     /// Emissary: that of the last Mapping with the same criteria counts for all of them there.
-    pub regex_rewrite: Option<RegexRewrite>,
+    pub regex_rewrite: Option<Box<RegexRewrite>>,
     /// The host that the service gets.
     ///
     /// Envoy: `RouteAction.host_rewrite_literal`.
@@ -217,7 +217,7 @@ pub struct Mapping {
     /// What stands in place of what an expression finds in the path of a redirect.
     ///
     /// Envoy: `RedirectAction.regex_rewrite`.
-    pub regex_redirect: Option<RegexRewrite>,
+    pub regex_redirect: Option<Box<RegexRewrite>>,
     /// Status of a redirect: 301, 302, 303, 307 or 308; 301 when absent.
     ///
     /// Envoy: `RedirectAction.response_code`.
@@ -278,13 +278,13 @@ pub struct Mapping {
     /// Which pages of other origins may ask.
     ///
     /// Envoy: the filter `cors`.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// When a failed request is tried again.
     ///
     /// Envoy: `RouteAction.retry_policy`.
     ///
     /// Emissary: `retry_on` is one word there.
-    pub retry_policy: Option<RetryPolicy>,
+    pub retry_policy: Option<Box<RetryPolicy>>,
     /// Descriptors for a rate limit service, by domain.
     pub labels: Option<Labels>,
     /// Whether no AuthService is asked.
@@ -306,9 +306,9 @@ pub struct Mapping {
 
     // What has no part in routing.
     /// For a developer portal.
-    pub docs: Option<Value>,
+    pub docs: Option<Box<Value>>,
     /// Nothing; Emissary ignores it too.
-    pub envoy_override: Option<Value>,
+    pub envoy_override: Option<Box<Value>>,
     /// Nothing; Emissary ignores it too.
     pub modules: Option<Vec<Value>>,
     /// How `tls` and `service` were written as v2.

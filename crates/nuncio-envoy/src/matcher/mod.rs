@@ -39,7 +39,7 @@ use nuncio_envoy_api::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMa
 use nuncio_model::route::{PathMatch, Route};
 use prost::Message;
 
-use crate::encoded::{Encoded, put_field};
+use crate::encoded::{Encoded, field_length, put_field, put_head};
 use crate::route::route;
 use tree::Tree;
 
@@ -280,12 +280,13 @@ fn entry(
     encoded: &[Bytes],
 ) -> Bytes {
     let on_match = on_match(indexes, above, routes, encoded).encode_to_vec();
-    let mut entry = Vec::new();
+    let length = field_length(ENTRY_KEY, key.len()) + field_length(ENTRY_VALUE, on_match.len());
+    // It is kept: no longer than it is.
+    let mut entry = Vec::with_capacity(field_length(MATCH_MAP_ENTRY, length));
+    put_head(MATCH_MAP_ENTRY, length, &mut entry);
     put_field(ENTRY_KEY, key.as_bytes(), &mut entry);
     put_field(ENTRY_VALUE, &on_match, &mut entry);
-    let mut field = Vec::new();
-    put_field(MATCH_MAP_ENTRY, &entry, &mut field);
-    field.into()
+    entry.into()
 }
 
 /// A node's list. Routes of a whole path, or of a path and those below it, become conditions, so

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::utils::{Backoff, ResetTimerBackoff, StreamBackoff};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
-use serde_json::value::RawValue;
+use nuncio_api::Body;
 use tokio::sync::mpsc;
 
 use super::Limits;
@@ -41,10 +41,10 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) enum What {
     /// An object of a list.
-    Listed(Name, Arc<RawValue>),
+    Listed(Name, Body),
     /// The list is whole.
     Complete,
-    Changed(Name, Arc<RawValue>),
+    Changed(Name, Body),
     Deleted(Name),
     Trouble(Trouble),
 }
@@ -150,7 +150,7 @@ async fn until_trouble(
     let mut objects = std::pin::pin!(objects);
     let mut listing = true;
     while let Some(event) = objects.next().await {
-        let told = |object: Object| (object.name(), object.text(&kind.resource));
+        let told = |object: Object| (object.name(), object.body(&kind.resource));
         let what = match event {
             Ok(watcher::Event::Init) => {
                 listing = true;

@@ -1,15 +1,14 @@
 //! An object as the API server sends it, cut down to what may matter before it is held.
 
 use std::fmt;
-use std::sync::Arc;
 
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
+use nuncio_api::Body;
 use nuncio_api::core::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 /// What `kubectl apply` notes for itself: the whole object once more.
@@ -33,8 +32,8 @@ impl Object {
         (text(&self.meta.namespace), text(&self.meta.name))
     }
 
-    /// The object as a manifest would have it, the same text for the same content.
-    pub(super) fn text(mut self, of: &ApiResource) -> Arc<RawValue> {
+    /// The object as a manifest would have it, the same for the same content.
+    pub(super) fn body(mut self, of: &ApiResource) -> Body {
         // The API server leaves both out of the items of a list.
         let mut set = |field: &str, text: &str| {
             let text = || Value::String(text.to_owned());
@@ -45,9 +44,7 @@ impl Object {
         if (of.group.as_str(), of.kind.as_str()) == ("", "Secret") {
             self.forget_secrets();
         }
-        serde_json::value::to_raw_value(&self.body)
-            .expect("invariant: values of JSON can be written as JSON")
-            .into()
+        Body::from(&Value::Object(self.body))
     }
 
     /// Of a Secret that is not for nuncio there remains which keys it has.
@@ -213,7 +210,7 @@ mod tests {
         assert_eq!(object.meta().resource_version.as_deref(), Some("7"));
         let of = resource("getambassador.io", "v3alpha1", "Mapping", "mappings");
         assert_eq!(
-            object.text(&of).get(),
+            format!("{:?}", object.body(&of)),
             r#"{"apiVersion":"getambassador.io/v3alpha1","kind":"Mapping","metadata":{"annotations":{"k":"v"},"generation":2,"labels":{"x":"y"},"name":"a","namespace":"b"},"spec":{"prefix":"/"}}"#
         );
     }
@@ -226,9 +223,10 @@ mod tests {
         }"#;
         let object: Object = serde_json::from_str(sent).unwrap();
         assert_eq!(
-            object
-                .text(&resource("", "v1", "Service", "services"))
-                .get(),
+            format!(
+                "{:?}",
+                object.body(&resource("", "v1", "Service", "services"))
+            ),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"b"},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}"#
         );
     }
@@ -242,7 +240,10 @@ mod tests {
         }"#;
         let object: Object = serde_json::from_str(sent).unwrap();
         assert_eq!(
-            object.text(&resource("", "v1", "Secret", "secrets")).get(),
+            format!(
+                "{:?}",
+                object.body(&resource("", "v1", "Secret", "secrets"))
+            ),
             r#"{"apiVersion":"v1","data":{"password":"","tls.crt":"cGVt"},"kind":"Secret","metadata":{"name":"a","namespace":"b"},"type":"Opaque"}"#
         );
     }

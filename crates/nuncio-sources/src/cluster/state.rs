@@ -9,23 +9,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nuncio_api::{ObjectKey, RawObject, SourceRef};
+use nuncio_api::{Body, ObjectKey, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, Severity};
-use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
 
 use super::follow::{Name, News, What};
 use super::kinds::{Kind, KindId};
 use super::trouble::{Trouble, server};
 use crate::ChangeSet;
-use crate::kept::{Content, Kept, KeptError, KeptFile, KeptRoot, Shared};
+use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
 
 /// How often in a row the API server must say no before it is believed: while it starts it knows
 /// neither all rights nor all kinds.
 const BELIEVED: u32 = 3;
 
-type Objects = BTreeMap<Name, Arc<RawValue>>;
+type Objects = BTreeMap<Name, Body>;
 
 /// One kind.
 #[derive(Debug, Default)]
@@ -170,8 +168,8 @@ impl State {
             return;
         };
         match what {
-            What::Listed(name, text) => {
-                held.listing.insert(name, text);
+            What::Listed(name, body) => {
+                held.listing.insert(name, body);
             }
             What::Complete => {
                 let listed = std::mem::take(&mut held.listing);
@@ -179,12 +177,9 @@ impl State {
                     .objects
                     .keys()
                     .filter(|name| !listed.contains_key(*name));
-                let same = |name: &Name, text: &Arc<RawValue>| {
-                    held.objects
-                        .get(name)
-                        .is_some_and(|known| known.get() == text.get())
-                };
-                let new = listed.iter().filter(|(name, text)| !same(name, text));
+                let new = listed
+                    .iter()
+                    .filter(|(name, body)| held.objects.get(*name) != Some(*body));
                 let changed = gone.chain(new.map(|(name, _)| name));
                 self.dirty.extend(changed.map(|name| key(&id, name)));
                 held.objects = listed;
@@ -193,11 +188,10 @@ impl State {
                 held.troubles = 0;
                 self.look();
             }
-            What::Changed(name, text) => {
-                let known = held.objects.get(&name);
-                if known.is_none_or(|known| known.get() != text.get()) {
+            What::Changed(name, body) => {
+                if held.objects.get(&name) != Some(&body) {
                     self.dirty.insert(key(&id, &name));
-                    held.objects.insert(name, text);
+                    held.objects.insert(name, body);
                 }
             }
             What::Deleted(name) => {
@@ -258,10 +252,7 @@ impl State {
         self.read_at = Some(ReadAt::Before(kept.read_at()));
         self.flowing = true;
         for object in kept.files.into_iter().flat_map(|file| file.objects) {
-            let Ok(text) = to_raw_value(&object.body).map(Arc::<RawValue>::from) else {
-                continue;
-            };
-            let Some(object) = raw(object.body) else {
+            let Ok((object, _)) = manifest::object(SourceRef::Cluster, object.body) else {
                 continue;
             };
             let ObjectKey {
@@ -275,7 +266,8 @@ impl State {
                 continue;
             }
             self.dirty.insert(object.key());
-            held.objects.insert((namespace.into(), name.into()), text);
+            held.objects
+                .insert((namespace.into(), name.into()), object.body);
         }
     }
 
@@ -289,8 +281,11 @@ impl State {
             objects: held
                 .objects
                 .values()
-                .cloned()
-                .map(Shared::OfCluster)
+                .map(|body| KeptObject {
+                    document: 0,
+                    item: None,
+                    body: body.clone(),
+                })
                 .collect(),
         });
         let root = KeptRoot::new(Path::new(&*self.url).to_owned(), time, files.collect());
@@ -320,12 +315,10 @@ impl State {
         for key in std::mem::take(&mut self.dirty) {
             let id = (key.group.as_str().into(), key.kind.as_str().into());
             let name = (key.namespace.as_str().into(), key.name.as_str().into());
-            let text = self.kinds.get(&id).and_then(|held| held.objects.get(&name));
-            let object = text
-                .and_then(|text| serde_json::from_str(text.get()).ok())
-                .and_then(raw);
+            let body = self.kinds.get(&id).and_then(|held| held.objects.get(&name));
+            let object = body.and_then(|body| manifest::packed(SourceRef::Cluster, body).ok());
             match object {
-                Some(object) => changes.upserted.push(object),
+                Some((object, _)) => changes.upserted.push(object),
                 None => changes.deleted.push(key),
             }
         }
@@ -386,12 +379,6 @@ fn key((group, kind): &KindId, (namespace, name): &Name) -> ObjectKey {
         namespace: namespace.to_string(),
         name: name.to_string(),
     }
-}
-
-/// What the API server sent is an object.
-fn raw(body: Value) -> Option<RawObject> {
-    let (object, _) = manifest::object(SourceRef::Cluster, body).ok()?;
-    Some(object)
 }
 
 #[cfg(test)]

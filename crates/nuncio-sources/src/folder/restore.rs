@@ -8,7 +8,7 @@ use nuncio_api::SourceRef;
 use nuncio_model::{Entry, Origin, Reason, Severity};
 
 use super::{File, FileId, Fingerprint, Folder, Place, ReadAt, walk};
-use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot, Shared};
+use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
 
 impl Folder {
@@ -58,7 +58,7 @@ impl Folder {
                 };
                 manifest::object(source, object.body).ok()
             })
-            .map(|(object, _)| Arc::new(object))
+            .map(|(object, _)| object)
             .collect();
         for (index, object) in objects.iter().enumerate() {
             let place = Place {
@@ -92,12 +92,7 @@ impl Folder {
             let files = files.entry(id.root).or_default();
             files.push(KeptFile {
                 name,
-                objects: file
-                    .objects
-                    .iter()
-                    .map(Arc::clone)
-                    .map(Shared::OfFolder)
-                    .collect(),
+                objects: file.objects.iter().map(KeptObject::from).collect(),
             });
         }
         let roots = self.roots.iter().zip(&self.read_at).enumerate();

@@ -27,7 +27,8 @@ fn show(changes: Option<ChangeSet>, root: &Path) -> Vec<String> {
     };
     let root = format!("{}/", root.display());
     let upserted = changes.upserted.iter().map(|object| {
-        let prefix = object.body["spec"]["prefix"].as_str().unwrap_or_default();
+        let body = object.body.to_value();
+        let prefix = body["spec"]["prefix"].as_str().unwrap_or_default();
         format!("+{} {prefix}", object.meta.name)
     });
     let deleted = changes.deleted.iter().map(|key| format!("-{}", key.name));

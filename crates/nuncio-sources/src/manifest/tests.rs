@@ -51,8 +51,11 @@ fn flattens_lists() {
         names(&manifest.objects),
         ["Service default/a", "Mapping ns/b"]
     );
-    assert_eq!(manifest.objects[1].api_version, "getambassador.io/v2");
-    assert_eq!(manifest.objects[1].body["kind"], "Mapping");
+    assert_eq!(
+        manifest.objects[1].api_version.as_ref(),
+        "getambassador.io/v2"
+    );
+    assert_eq!(manifest.objects[1].body.to_value()["kind"], "Mapping");
 }
 
 #[test]
@@ -83,7 +86,7 @@ fn scalars_are_what_kubectl_makes_of_them() {
          f: null\n  g: off\n  h: 1_000\n  i: 0x10\n  j: 10s\n  k: -1\n  on: x\n  200: z\n",
     );
     assert_eq!(
-        manifest.objects[0].body["spec"],
+        manifest.objects[0].body.to_value()["spec"],
         json!({
             "a": true, "b": "yes", "c": 493, "d": 10, "e": 1.5, "f": null, "g": false, "h": 1000,
             "i": 16, "j": "10s", "k": -1, "on": "x", "200": "z",
@@ -96,14 +99,17 @@ fn anchors_and_merge_keys_work() {
     let manifest = yaml(
         "apiVersion: v1\nkind: X\nmetadata: {name: a}\nbase: &base {x: 1, y: 2}\nspec:\n  <<: *base\n  y: 3\n",
     );
-    assert_eq!(manifest.objects[0].body["spec"], json!({"x": 1, "y": 3}));
+    assert_eq!(
+        manifest.objects[0].body.to_value()["spec"],
+        json!({"x": 1, "y": 3})
+    );
     let mut text =
         String::from("apiVersion: v1\nkind: X\nmetadata: {name: a}\nbase: &base {x: 1}\nspec:\n");
     for _ in 0..500 {
         text.push_str("- *base\n");
     }
     assert_eq!(
-        yaml(&text).objects[0].body["spec"]
+        yaml(&text).objects[0].body.to_value()["spec"]
             .as_array()
             .unwrap()
             .len(),

@@ -203,7 +203,7 @@ pub(super) fn not_bound(context: &mut Context<'_>, groups: &[Arc<Group>], bound:
         for member in &group.members {
             context
                 .report
-                .warning(&member.origin, Reason::NotBound, message.clone())
+                .warning(&member.object.origin(), Reason::NotBound, message.clone())
                 .help(help);
         }
     }

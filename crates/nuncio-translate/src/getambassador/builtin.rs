@@ -53,17 +53,17 @@ fn object(context: &Context<'_>, name: &str, probe: &Probe) -> Object<Mapping> {
             namespace,
             name,
         )),
-        meta: ObjectMeta {
+        meta: Arc::new(ObjectMeta {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             ..ObjectMeta::default()
-        },
+        }),
         source: SourceRef::File {
             path: "".into(),
             document: 0,
             item: None,
         },
-        rkey: "--internal--".to_owned(),
+        rkey: "--internal--".into(),
         part: None,
         spec: Mapping {
             hostname: Some("*".to_owned()),

@@ -17,6 +17,7 @@ use nuncio_model::{Origin, Reason};
 use sha1::{Digest, Sha1};
 
 use super::Context;
+use super::diagnostics::Upstream;
 use super::envoy_admin;
 use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
@@ -38,16 +39,11 @@ const LONGEST_NAME: usize = 60;
 pub(super) struct ClusterSpec {
     /// As Emissary names it, unless another Mapping has that name with other settings.
     pub(super) name: Arc<str>,
-    /// `service` as it is written, for people.
-    pub(super) service: String,
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) upstream: Arc<Upstream>,
     /// Of the Mapping, or of the Module.
     pub(super) load_balancing: Option<LoadBalancing>,
-    /// The name of what finds its addresses.
-    pub(super) resolver: Arc<str>,
-    pub(super) cluster: Cluster,
-    pub(super) endpoints: Option<EndpointSet>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) endpoints: Option<Arc<EndpointSet>>,
 }
 
 impl ClusterSpec {
@@ -116,7 +112,7 @@ impl ClusterSpec {
         let health_checks = health_checks(context, object, &discovery, through);
         let outlier_detection = spec
             .outlier_detection
-            .as_ref()
+            .as_deref()
             .map(|spec| health::outlier_detection("spec.outlier_detection", spec))
             .transpose()?;
         let defaults = &context.module.defaults;
@@ -170,16 +166,19 @@ impl ClusterSpec {
         } else {
             UpstreamProtocol::Http1
         };
+        let full: Arc<str> = shorten(full).into();
         let mut cluster = Self {
-            name: shorten(&full).into(),
-            service: service.to_owned(),
-            host: name.host.clone(),
-            port,
-            resolver: match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
-                Some(name) => name.into(),
-                None => resolver::default_name(through).into(),
-            },
-            cluster: Cluster {
+            name: Arc::clone(&full),
+            upstream: Arc::new(Upstream {
+                service: service.to_owned(),
+                host: name.host,
+                port,
+                resolver: match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
+                    Some(name) => name.into(),
+                    None => resolver::default_name(through),
+                },
+            }),
+            cluster: Arc::new(Cluster {
                 lb_policy: load_balancing
                     .as_ref()
                     .map(|balancing| balancing.policy)
@@ -191,7 +190,7 @@ impl ClusterSpec {
                     UpstreamProtocol::Http1 => defaults.header_case,
                     UpstreamProtocol::Http2 => HeaderCase::Lower,
                 },
-                name: "".into(),
+                name: full,
                 alt_stat_name: Some(stat_name.into()),
                 origin,
                 discovery,
@@ -201,9 +200,9 @@ impl ClusterSpec {
                 tls,
                 idle_timeout,
                 max_connection_duration,
-            },
+            }),
             load_balancing,
-            endpoints,
+            endpoints: endpoints.map(Arc::new),
         };
         if lacks_context {
             cluster.without_endpoints();
@@ -219,12 +218,11 @@ impl ClusterSpec {
     /// the service are for those who reach it.
     pub(super) fn without_endpoints(&mut self) {
         self.name = format!("{}_unavailable", self.name).into();
-        self.cluster.alt_stat_name = self
-            .cluster
-            .alt_stat_name
-            .as_ref()
-            .map(|name| format!("{name}_unavailable").into());
-        self.cluster.discovery = Discovery::Static(Vec::new());
+        let cluster = Arc::make_mut(&mut self.cluster);
+        cluster.name = Arc::clone(&self.name);
+        let name = cluster.alt_stat_name.as_ref();
+        cluster.alt_stat_name = name.map(|name| format!("{name}_unavailable").into());
+        cluster.discovery = Discovery::Static(Vec::new());
         self.endpoints = None;
     }
 }
@@ -532,19 +530,19 @@ fn sanitize(text: &str) -> String {
 }
 
 /// Emissary numbers names that share a short form; the hash is of the whole name, so there is one.
-fn shorten(full: &str) -> String {
+fn shorten(full: String) -> String {
     if full.len() <= LONGEST_NAME {
-        return full.to_owned();
+        return full;
     }
-    let hash = digest(full).to_ascii_uppercase();
+    let hash = digest(&full).to_ascii_uppercase();
     format!("{}-{}-0", &full[..40], &hash[..16])
 }
 
 pub(super) fn digest(text: &str) -> String {
-    Sha1::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    let digest = Sha1::digest(text.as_bytes());
+    let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(digit).collect()
 }
 
 #[cfg(test)]
@@ -557,9 +555,9 @@ mod tests {
             sanitize("cluster_http://quote:8080_default"),
             "cluster_http___quote_8080_default"
         );
-        assert_eq!(shorten("cluster_a"), "cluster_a");
+        assert_eq!(shorten("cluster_a".to_owned()), "cluster_a");
         let long = format!("cluster_{}", "x".repeat(60));
-        let short = shorten(&long);
+        let short = shorten(long);
         assert_eq!(short.len(), 40 + 1 + 16 + 2);
         assert!(short.starts_with("cluster_xxx") && short.ends_with("-0"));
     }

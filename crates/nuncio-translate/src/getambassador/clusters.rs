@@ -12,6 +12,7 @@ use nuncio_model::{Named, Origin, ResourceId};
 use super::cluster::{ClusterSpec, digest};
 use super::diagnostics::Upstream;
 use super::kept::MappingKey;
+use crate::few::Few;
 
 /// Who uses a cluster: the first of them is who it is made for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,8 +26,8 @@ pub(super) enum User {
 #[derive(Default)]
 pub(super) struct Clusters {
     /// By the name that Emissary would give; of one name, each with settings of its own.
-    by_name: HashMap<Arc<str>, Vec<Shared>>,
-    sets: HashMap<Arc<str>, BTreeMap<User, Arc<ClusterSpec>>>,
+    by_name: HashMap<Arc<str>, OfName>,
+    sets: HashMap<Arc<str>, Few<User, Arc<ClusterSpec>>>,
     touched: BTreeSet<Arc<str>>,
     touched_sets: BTreeSet<Arc<str>>,
     later: Vec<(User, Arc<ClusterSpec>)>,
@@ -38,16 +39,24 @@ pub(super) struct Clusters {
     resolvers: BTreeMap<Arc<str>, usize>,
 }
 
+/// What Emissary would give one name.
+#[derive(Default)]
+struct OfName {
+    clusters: Vec<Shared>,
+    /// The names of those that are made.
+    made: Vec<Arc<str>>,
+}
+
 /// One cluster.
 struct Shared {
     name: Arc<str>,
     /// Never empty.
-    users: BTreeMap<User, Arc<ClusterSpec>>,
+    users: Few<User, Arc<ClusterSpec>>,
 }
 
 impl Shared {
     fn first(&self) -> (&User, &Arc<ClusterSpec>) {
-        let first = self.users.first_key_value();
+        let first = self.users.first();
         first.expect("invariant: somebody uses it")
     }
 }
@@ -60,14 +69,15 @@ impl Clusters {
             self.touched_sets.insert(Arc::clone(&set.name));
         }
         self.touched.insert(Arc::clone(&spec.name));
-        let clusters = self.by_name.entry(Arc::clone(&spec.name)).or_default();
+        let of_name = self.by_name.entry(Arc::clone(&spec.name)).or_default();
+        let clusters = &mut of_name.clusters;
         let same = |shared: &&mut Shared| same_settings(&shared.first().1.cluster, &spec.cluster);
         let users = match clusters.iter_mut().find(same) {
             Some(shared) => &mut shared.users,
             None => {
                 clusters.push(Shared {
                     name: Arc::clone(&spec.name),
-                    users: BTreeMap::new(),
+                    users: Few::None,
                 });
                 let last = clusters.last_mut();
                 &mut last.expect("invariant: one was just added").users
@@ -86,14 +96,11 @@ impl Clusters {
             }
             self.touched_sets.insert(Arc::clone(&set.name));
         }
-        if let Some(clusters) = self.by_name.get_mut(&spec.name) {
+        if let Some(OfName { clusters, .. }) = self.by_name.get_mut(&spec.name) {
             for shared in clusters.iter_mut() {
                 shared.users.remove(user);
             }
             clusters.retain(|shared| !shared.users.is_empty());
-            if clusters.is_empty() {
-                self.by_name.remove(&spec.name);
-            }
             self.touched.insert(Arc::clone(&spec.name));
         }
     }
@@ -110,8 +117,8 @@ impl Clusters {
     pub(super) fn rename(&mut self) -> Vec<User> {
         let mut renamed = Vec::new();
         for name in &self.touched {
-            if let Some(clusters) = self.by_name.get_mut(name) {
-                give_names(name, clusters, &mut renamed);
+            if let Some(of_name) = self.by_name.get_mut(name) {
+                give_names(name, &mut of_name.clusters, &mut renamed);
             }
         }
         renamed
@@ -119,8 +126,9 @@ impl Clusters {
 
     /// The name of a user's cluster.
     pub(super) fn name(&self, user: &User, spec: &ClusterSpec) -> Arc<str> {
-        let clusters = self.by_name.get(&spec.name).into_iter().flatten();
-        let mut clusters = clusters.filter(|shared| shared.users.contains_key(user));
+        let of_name = self.by_name.get(&spec.name).into_iter();
+        let clusters = of_name.flat_map(|of_name| &of_name.clusters);
+        let mut clusters = clusters.filter(|shared| shared.users.contains(user));
         let shared = clusters.next().expect("invariant: the user was added");
         Arc::clone(&shared.name)
     }
@@ -130,8 +138,8 @@ impl Clusters {
         let user = User::Later(self.later.len());
         self.add(&user, spec);
         self.later.push((user.clone(), Arc::clone(spec)));
-        if let Some(clusters) = self.by_name.get_mut(&spec.name) {
-            give_names(&spec.name, clusters, &mut Vec::new());
+        if let Some(of_name) = self.by_name.get_mut(&spec.name) {
+            give_names(&spec.name, &mut of_name.clusters, &mut Vec::new());
         }
         self.name(&user, spec)
     }
@@ -139,14 +147,11 @@ impl Clusters {
     /// Makes what is used now. What is as it was stays what it was.
     pub(super) fn finish(&mut self) {
         for set in std::mem::take(&mut self.touched_sets) {
-            let users = self
-                .sets
-                .get(&set)
-                .and_then(|users| users.first_key_value());
+            let users = self.sets.get(&set).and_then(Few::first);
             match users.and_then(|(_, spec)| spec.endpoints.as_ref()) {
-                Some(now) if self.endpoints.get(&set).is_some_and(|set| **set == *now) => {}
+                Some(now) if self.endpoints.get(&set) == Some(now) => {}
                 Some(now) => {
-                    self.endpoints.insert(set, Arc::new(now.clone()));
+                    self.endpoints.insert(set, Arc::clone(now));
                 }
                 None => {
                     self.endpoints.remove(&set);
@@ -154,20 +159,20 @@ impl Clusters {
             }
         }
         for name in std::mem::take(&mut self.touched) {
-            let plain = self.made.get_key_value(&name).map(|(name, _)| name);
-            let hashed: Arc<str> = format!("{name}{HASH}").into();
-            let hashes = self.made.range::<_, Arc<str>>(Arc::clone(&hashed)..);
-            let hashes = hashes
-                .map(|(name, _)| name)
-                .take_while(|found| found.starts_with(&*hashed))
-                // Names that are cut end in a longer one.
-                .filter(|found| found.len() == hashed.len() + HASH_LENGTH);
-            let former: Vec<Arc<str>> = plain.into_iter().chain(hashes).map(Arc::clone).collect();
-            let clusters = self.by_name.get(&name).into_iter().flatten();
-            let now: BTreeMap<Arc<str>, Arc<ClusterSpec>> = clusters
+            let Some(of_name) = self.by_name.get_mut(&name) else {
+                continue;
+            };
+            let clusters = of_name.clusters.iter();
+            let now: Vec<(Arc<str>, Arc<ClusterSpec>)> = clusters
                 .map(|shared| (Arc::clone(&shared.name), Arc::clone(shared.first().1)))
                 .collect();
-            for name in former.iter().filter(|name| !now.contains_key(*name)) {
+            let names = now.iter().map(|(name, _)| Arc::clone(name)).collect();
+            let former = std::mem::replace(&mut of_name.made, names);
+            if now.is_empty() {
+                self.by_name.remove(&name);
+            }
+            let is_now = |name: &Arc<str>| now.iter().any(|(now, _)| now == name);
+            for name in former.iter().filter(|name| !is_now(name)) {
                 self.made.remove(name);
                 if let Some(upstream) = self.upstreams.remove(name) {
                     self.release_resolver(&upstream.resolver);
@@ -180,24 +185,21 @@ impl Clusters {
     }
 
     fn keep(&mut self, name: Arc<str>, spec: &ClusterSpec) {
-        let cluster = Cluster {
-            name: Arc::clone(&name),
-            ..spec.cluster.clone()
+        let cluster = match name == spec.name {
+            true => Arc::clone(&spec.cluster),
+            false => Arc::new(Cluster {
+                name: Arc::clone(&name),
+                ..Cluster::clone(&spec.cluster)
+            }),
         };
-        if self.made.get(&name).is_none_or(|made| **made != cluster) {
-            self.made.insert(Arc::clone(&name), Arc::new(cluster));
+        if self.made.get(&name) != Some(&cluster) {
+            self.made.insert(Arc::clone(&name), cluster);
         }
-        let upstream = Upstream {
-            service: spec.service.clone(),
-            host: spec.host.clone(),
-            port: spec.port,
-            resolver: Arc::clone(&spec.resolver),
-        };
-        let former = self.upstreams.get(&name);
-        if former.is_none_or(|former| **former != upstream) {
+        let upstream = &spec.upstream;
+        if self.upstreams.get(&name) != Some(upstream) {
             let resolver = Arc::clone(&upstream.resolver);
             *self.resolvers.entry(resolver).or_default() += 1;
-            if let Some(former) = self.upstreams.insert(name, Arc::new(upstream)) {
+            if let Some(former) = self.upstreams.insert(name, Arc::clone(upstream)) {
                 self.release_resolver(&former.resolver);
             }
         }
@@ -240,15 +242,16 @@ fn give_names(name: &Arc<str>, clusters: &mut [Shared], renamed: &mut Vec<User>)
             Arc::clone(name)
         } else {
             let settings = Cluster {
+                name: "".into(),
                 origin: Origin::new(Arc::new(ResourceId::new("", "", "", ""))),
-                ..spec.cluster.clone()
+                ..Cluster::clone(&spec.cluster)
             };
             let hash = digest(&format!("{settings:?}"));
             format!("{name}{HASH}{}", &hash[..HASH_LENGTH]).into()
         };
         if given != shared.name {
             shared.name = given;
-            renamed.extend(shared.users.keys().cloned());
+            renamed.extend(shared.users.iter().map(|(user, _)| user.clone()));
         }
     }
 }

@@ -10,7 +10,7 @@ use nuncio_model::{Named, Origin, ResourceId};
 
 use super::Context;
 use super::clusters::Clusters;
-use super::group::{Group, Member, MemberKind};
+use super::group::{Group, Member, MemberKind, group_id};
 use super::host::Host;
 use super::mapping::Criterion;
 use super::resolver;
@@ -21,7 +21,7 @@ use crate::store::Object;
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// In the order in which they match.
-    pub groups: Vec<Arc<HttpGroup>>,
+    pub groups: HttpGroups,
     pub tcp_groups: Vec<TcpGroupInfo>,
     /// By hostname.
     pub hosts: Vec<HostInfo>,
@@ -30,6 +30,44 @@ pub struct Inventory {
     pub resolvers: Vec<ResolverInfo>,
     pub tls_contexts: Vec<Arc<Object<TlsContext>>>,
     pub access: Access,
+}
+
+/// Groups, each put together for who looks.
+#[derive(Clone, Default)]
+pub struct HttpGroups(Vec<Arc<Group>>);
+
+impl HttpGroups {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &HttpGroup> {
+        self.0.iter().map(|group| group.info())
+    }
+}
+
+impl std::ops::Index<usize> for HttpGroups {
+    type Output = HttpGroup;
+
+    fn index(&self, index: usize) -> &HttpGroup {
+        self.0[index].info()
+    }
+}
+
+impl PartialEq for HttpGroups {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl std::fmt::Debug for HttpGroups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 /// Who may look at the diagnostics on nuncio's own port.
@@ -170,7 +208,7 @@ pub(super) fn inventory(
     let store = context.store;
     let written = store.tls_contexts.by_rkey().into_iter();
     Inventory {
-        groups: groups.iter().map(|group| group.info()).collect(),
+        groups: HttpGroups(groups.to_vec()),
         tcp_groups: tcp_groups.iter().map(TcpGroup::info).collect(),
         hosts: hosts.iter().map(host).collect(),
         resolvers: clusters
@@ -200,8 +238,8 @@ pub(super) fn http_group(group: &Group) -> HttpGroup {
     let mut members = group.members.iter();
     let first = members.find(|member| member.kind != MemberKind::Shadow);
     HttpGroup {
-        id: group.id.clone(),
-        name: group.name.clone(),
+        id: group_id(criteria),
+        name: format!("GROUP: {}", group.name()),
         prefix: criteria.prefix.clone(),
         path: match matches.path {
             PathMatch::Prefix(_) => PathKind::Prefix,
@@ -217,7 +255,7 @@ pub(super) fn http_group(group: &Group) -> HttpGroup {
         precedence: criteria.precedence,
         rewrite: first
             .filter(|_| !redirect)
-            .map(|first| first.rewrite.clone())
+            .map(|first| first.rewrite().to_owned())
             .unwrap_or_default(),
         labels: group.labels.clone(),
         built_in: group.built_in,
@@ -235,14 +273,14 @@ fn condition(criterion: &Criterion) -> Condition {
 
 fn member(member: &Member) -> MemberInfo {
     MemberInfo {
-        resource: Arc::clone(&member.origin.resource),
-        name: member.name.clone(),
-        rkey: member.rkey.clone(),
-        service: member.service.clone(),
+        resource: Arc::clone(&member.object.id),
+        name: member.object.name().to_owned(),
+        rkey: member.object.rkey.to_string(),
+        service: member.object.spec.service.clone().unwrap_or_default(),
         cluster: member.cluster.clone(),
         weight: member.weight,
         kind: member.kind,
-        rewrite: member.rewrite.clone(),
+        rewrite: member.rewrite().to_owned(),
     }
 }
 

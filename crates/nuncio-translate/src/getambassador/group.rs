@@ -1,6 +1,6 @@
 //! Groups: Mappings with equal criteria share their requests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -14,23 +14,20 @@ use serde_json::{Value, json};
 use super::Context;
 use super::association::selects;
 use super::cluster::{ClusterSpec, digest};
-use super::clusters::{Clusters, User};
+use super::clusters::Clusters;
 use super::diagnostics::{HttpGroup, http_group};
 use super::envoy_admin;
-use super::kept::{Effects, MappingKey, Selector, apart};
+use super::kept::Selector;
 use super::mapping::{Association, Criteria, Parsed, RouteTarget, Target};
-use super::order::{Created, Place};
 use super::security::Variant;
 use super::share::{self, Share};
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.
 pub(super) struct Group {
-    /// Emissary's identifier, which diagnostics show.
-    pub(super) id: String,
-    /// Emissary's name of the group: after its first Mapping.
-    pub(super) name: String,
-    pub(super) criteria: Criteria,
+    /// Whom it is named after.
+    first: Arc<Object<Mapping>>,
+    pub(super) criteria: Arc<Criteria>,
     pub(super) association: Association,
     /// Of all its members.
     pub(super) labels: BTreeMap<String, String>,
@@ -46,39 +43,51 @@ pub(super) struct Group {
     /// The first route that has error responses of its own.
     own_error_responses: Option<Origin>,
     /// As diagnostics show it.
-    info: OnceLock<Arc<HttpGroup>>,
+    info: OnceLock<Box<HttpGroup>>,
     /// See [`Group::variants`].
-    variants: [OnceLock<Vec<Arc<Route>>>; Variant::COUNT],
+    variants: OnceLock<Box<Variants>>,
 }
 
+type Variants = [OnceLock<Vec<Arc<Route>>>; Variant::COUNT];
+
 impl Group {
-    pub(super) fn info(&self) -> Arc<HttpGroup> {
-        Arc::clone(self.info.get_or_init(|| Arc::new(http_group(self))))
+    /// The first of its Mappings.
+    pub(super) fn name(&self) -> &str {
+        self.first.name()
+    }
+
+    pub(super) fn info(&self) -> &HttpGroup {
+        self.info.get_or_init(|| Box::new(http_group(self)))
     }
 
     /// The routes as requests meet them.
     pub(super) fn variants(&self, variant: Variant) -> &[Arc<Route>] {
+        if self.routes.iter().all(|route| variant.leaves(route)) {
+            return &self.routes;
+        }
         let routes = || {
             self.routes
                 .iter()
                 .flat_map(|route| variant.of(route))
                 .collect()
         };
-        self.variants[variant.index()].get_or_init(routes)
+        self.variants.get_or_init(Default::default)[variant.index()].get_or_init(routes)
     }
 }
 
-/// One Mapping of a group, as diagnostics show it.
+/// One Mapping of a group.
 pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) origin: Origin,
-    pub(super) rkey: String,
-    pub(super) service: String,
+    pub(super) object: Arc<Object<Mapping>>,
     pub(super) cluster: Option<Arc<str>>,
     /// Its share in percent.
     pub(super) weight: u32,
     pub(super) kind: MemberKind,
-    pub(super) rewrite: String,
+}
+
+impl Member {
+    pub(super) fn rewrite(&self) -> &str {
+        self.object.spec.rewrite.as_deref().unwrap_or("/")
+    }
 }
 
 /// What a Mapping is in its group.
@@ -88,141 +97,6 @@ pub enum MemberKind {
     /// It gets copies of requests.
     Shadow,
     Redirect,
-}
-
-/// All groups that Mappings are in.
-#[derive(Default)]
-pub(super) struct Groups {
-    by_key: HashMap<Arc<str>, KeptGroup>,
-    dirty: BTreeSet<Arc<str>>,
-    /// Keys of groups by their first Mapping.
-    by_first: HashMap<Arc<MappingKey>, Arc<str>>,
-    /// In the order in which their routes are tried.
-    in_order: BTreeMap<Place, Arc<Group>>,
-    effects: BTreeMap<Arc<str>, Effects>,
-}
-
-#[derive(Default)]
-struct KeptGroup {
-    members: BTreeMap<Arc<MappingKey>, Arc<Parsed>>,
-    first: Option<Arc<MappingKey>>,
-    uses: Vec<(User, Arc<ClusterSpec>)>,
-    place: Option<Place>,
-}
-
-impl Groups {
-    pub(super) fn add(&mut self, group: &Arc<str>, key: &Arc<MappingKey>, parsed: &Arc<Parsed>) {
-        let members = &mut self.by_key.entry(Arc::clone(group)).or_default().members;
-        members.insert(Arc::clone(key), Arc::clone(parsed));
-        self.dirty.insert(Arc::clone(group));
-    }
-
-    pub(super) fn remove(&mut self, group: &Arc<str>, key: &Arc<MappingKey>) {
-        if let Some(kept) = self.by_key.get_mut(group) {
-            kept.members.remove(key);
-            self.dirty.insert(Arc::clone(group));
-        }
-    }
-
-    /// Makes the groups again whose Mappings are others now.
-    pub(super) fn update(&mut self, context: &mut Context<'_>, clusters: &mut Clusters) {
-        let dirty = std::mem::take(&mut self.dirty);
-        for key in &dirty {
-            self.take_out(clusters, key);
-        }
-        let mut plans = BTreeMap::new();
-        for key in dirty {
-            plans.extend(self.plan(context, clusters, key));
-        }
-        for user in clusters.rename() {
-            if let User::Group(first, _) = user
-                && let Some(key) = self.by_first.get(&first).cloned()
-                && !plans.contains_key(&key)
-            {
-                self.take_out(clusters, &key);
-                plans.extend(self.plan(context, clusters, key));
-            }
-        }
-        // Those were taken off their clusters and put on again.
-        clusters.rename();
-        for (key, (plan, mut effects)) in plans {
-            let Some(kept) = self.by_key.get_mut(&key) else {
-                continue;
-            };
-            let uses = kept.uses.iter();
-            let names = uses.map(|(user, spec)| clusters.name(user, spec));
-            let (group, more, _) = apart(context, |context| plan.finish(context, names));
-            let more = more.report.entries().iter().cloned();
-            effects.report.extend(more);
-            effects.keep(&mut self.effects, &key);
-            if let Some(group) = group
-                && let Some(first) = &kept.first
-            {
-                let created = Created::Mapping(Arc::clone(first));
-                let place = Place::new(&group.criteria, created);
-                kept.place = Some(place.clone());
-                self.in_order.insert(place, Arc::new(group));
-            }
-        }
-    }
-
-    /// Takes a group out of the order, and off the clusters that it used.
-    fn take_out(&mut self, clusters: &mut Clusters, key: &Arc<str>) {
-        let Some(kept) = self.by_key.get_mut(key) else {
-            return;
-        };
-        if let Some(place) = kept.place.take() {
-            self.in_order.remove(&place);
-        }
-        if let Some(first) = kept.first.take() {
-            self.by_first.remove(&first);
-        }
-        for (user, spec) in std::mem::take(&mut kept.uses) {
-            clusters.remove(&user, &spec);
-        }
-        self.effects.remove(key);
-        if kept.members.is_empty() {
-            self.by_key.remove(key);
-        }
-    }
-
-    /// Puts a group together as far as can be without the names of its clusters, and uses those.
-    fn plan(
-        &mut self,
-        context: &mut Context<'_>,
-        clusters: &mut Clusters,
-        key: Arc<str>,
-    ) -> Option<(Arc<str>, (Plan, Effects))> {
-        let kept = self.by_key.get_mut(&key)?;
-        let (first, parsed) = kept.members.first_key_value()?;
-        let (plan, effects, _) = apart(context, |context| {
-            let mut building = Building::new(Parsed::clone(parsed));
-            for parsed in kept.members.values().skip(1) {
-                building.add(context, Parsed::clone(parsed));
-            }
-            building.plan(context)
-        });
-        let user = |at| User::Group(Arc::clone(first), at);
-        let uses = plan.uses().enumerate();
-        let uses: Vec<_> = uses
-            .map(|(at, spec)| (user(at), Arc::clone(spec)))
-            .collect();
-        for (user, spec) in &uses {
-            clusters.add(user, spec);
-        }
-        self.by_first.insert(Arc::clone(first), Arc::clone(&key));
-        kept.first = Some(Arc::clone(first));
-        kept.uses = uses;
-        Some((key, (plan, effects)))
-    }
-
-    pub(super) fn in_order(&self) -> impl Iterator<Item = (&Place, &Arc<Group>)> {
-        self.in_order.iter()
-    }
-
-    pub(super) fn effects(&self) -> impl Iterator<Item = &Effects> {
-        self.effects.values()
-    }
 }
 
 /// Says what is so common that it is worth saying only to who asks.
@@ -257,10 +131,14 @@ pub(super) fn own_error_responses(groups: &[Arc<Group>]) -> Option<Origin> {
 ///
 /// Emissary looks at the Hosts only for Mappings without a hostname; two Mappings with hostname
 /// "*" and one prefix, meant for two Hosts, become one canary group there and neither works.
-pub(super) fn key(selectors: &[Selector], parsed: &Parsed, label: bool) -> String {
-    let criteria = &parsed.criteria;
+pub(super) fn key(
+    selectors: &[Selector],
+    criteria: &Criteria,
+    labels: &BTreeMap<String, String>,
+    label: bool,
+) -> String {
     let mut key = format!("{}\0{}", criteria.precedence, criteria.prefix);
-    for criterion in criteria.headers.iter().chain(&criteria.query_parameters) {
+    for criterion in criteria.all() {
         key.push('\0');
         key.push_str(&criterion.name);
         key.push('\x01');
@@ -271,7 +149,6 @@ pub(super) fn key(selectors: &[Selector], parsed: &Parsed, label: bool) -> Strin
         // It matches one label only, unlike a Mapping's hostname that is written alike.
         key.push_str("\0label");
     }
-    let labels = &parsed.object.meta.labels;
     if !labels.is_empty() {
         let selectors = selectors.iter();
         for selector in selectors.filter(|selector| selects(&selector.labels, labels)) {
@@ -282,9 +159,9 @@ pub(super) fn key(selectors: &[Selector], parsed: &Parsed, label: bool) -> Strin
 }
 
 /// Emissary's identifier of a group: a hash of its criteria, one after the other.
-fn group_id(criteria: &Criteria) -> String {
+pub(super) fn group_id(criteria: &Criteria) -> String {
     let mut text = format!("HTTP-GET{}", criteria.prefix);
-    for criterion in criteria.headers.iter().chain(&criteria.query_parameters) {
+    for criterion in criteria.all() {
         text.push_str(&criterion.name);
         text.push_str(&criterion.value);
     }
@@ -294,27 +171,24 @@ fn group_id(criteria: &Criteria) -> String {
     digest(&text)
 }
 
-struct Building {
+pub(super) struct Building {
     routes: Vec<Parsed>,
     shadow: Option<Parsed>,
     redirect: Option<Parsed>,
-    /// Fields in which all members must agree, as the first has them.
-    core: BTreeMap<&'static str, Value>,
     first: Arc<Object<Mapping>>,
-    criteria: Criteria,
+    criteria: Arc<Criteria>,
     path: PathMatch,
     association: Association,
 }
 
 impl Building {
-    fn new(parsed: Parsed) -> Self {
+    pub(super) fn new(parsed: Parsed) -> Self {
         let mut building = Self {
             routes: Vec::new(),
             shadow: None,
             redirect: None,
-            core: core(&parsed),
             first: Arc::clone(&parsed.object),
-            criteria: parsed.criteria.clone(),
+            criteria: Arc::clone(&parsed.criteria),
             path: parsed.path.clone(),
             association: parsed.association.clone(),
         };
@@ -331,7 +205,7 @@ impl Building {
     }
 
     /// Takes a Mapping in, or says why the group cannot.
-    fn add(&mut self, context: &mut Context<'_>, mut parsed: Parsed) {
+    pub(super) fn add(&mut self, context: &mut Context<'_>, mut parsed: Parsed) {
         let object = Arc::clone(&parsed.object);
         let name = object.name();
         let earlier = |parsed: &Option<Parsed>| {
@@ -365,8 +239,9 @@ impl Building {
                 .help("give it criteria of its own, or remove it");
             return;
         }
-        for (field, value) in core(&parsed) {
-            let of_group = self.core.get(field);
+        let of_first = core(&self.first.spec, &self.criteria);
+        for (field, value) in core(&parsed.object.spec, &parsed.criteria) {
+            let of_group = of_first.get(field);
             if of_group != Some(&value) {
                 let of_group = of_group.map_or("-unset-".to_owned(), Value::to_string);
                 context
@@ -398,7 +273,7 @@ impl Building {
         self.put(parsed);
     }
 
-    fn plan(mut self, context: &mut Context<'_>) -> Plan {
+    pub(super) fn plan(mut self, context: &mut Context<'_>) -> Plan {
         let shares = share::shares(context, &mut self.routes, |parsed| {
             (parsed.weight, parsed.object.at("spec.weight"))
         });
@@ -424,14 +299,14 @@ impl Building {
 }
 
 /// A group whose clusters have no names yet.
-struct Plan {
+pub(super) struct Plan {
     building: Building,
     shares: Vec<Share>,
 }
 
 impl Plan {
     /// The clusters of its routes, in their order.
-    fn uses(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
+    pub(super) fn uses(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
         let shadow = self.building.shadow.iter();
         let shares = self.shares.iter();
         let routes = shares.map(|share| &self.building.routes[share.member]);
@@ -445,7 +320,7 @@ impl Plan {
     }
 
     /// Makes the group, with the names of its clusters.
-    fn finish(
+    pub(super) fn finish(
         self,
         context: &mut Context<'_>,
         mut clusters: impl Iterator<Item = Arc<str>>,
@@ -528,14 +403,13 @@ impl Plan {
             shape: shape(&routes),
             own_error_responses,
             info: OnceLock::new(),
-            variants: Default::default(),
-            id: group_id(&building.criteria),
-            name: format!("GROUP: {}", building.first.name()),
+            variants: OnceLock::new(),
             criteria: building.criteria,
             association: building.association,
             labels,
             built_in: false,
             made: building.first.part.is_some(),
+            first: building.first,
             routes,
             members,
         })
@@ -546,20 +420,18 @@ impl Plan {
 fn shape(routes: &[Arc<Route>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for route in routes {
-        // The values of a match have no hash of their own.
-        format!("{:?}", route.matches).hash(&mut hasher);
+        route.matches.hash(&mut hasher);
     }
     hasher.finish()
 }
 
 /// The fields that all members of a group must agree in, where they are set.
-fn core(parsed: &Parsed) -> BTreeMap<&'static str, Value> {
-    let spec = &parsed.object.spec;
+fn core(spec: &Mapping, criteria: &Criteria) -> BTreeMap<&'static str, Value> {
     let mut core = BTreeMap::from([(
         "circuit_breakers",
         json!(spec.circuit_breakers.clone().unwrap_or_default()),
     )]);
-    let regexes: Vec<bool> = parsed.criteria.headers.iter().map(|c| c.regex).collect();
+    let regexes: Vec<bool> = criteria.headers.iter().map(|c| c.regex).collect();
     core.insert("headers", json!(regexes));
     let mut put = |name, value: Option<Value>| {
         if let Some(value) = value {
@@ -592,19 +464,10 @@ fn core(parsed: &Parsed) -> BTreeMap<&'static str, Value> {
 
 fn member(parsed: &Parsed, kind: MemberKind, weight: u32) -> Member {
     Member {
-        name: parsed.object.name().to_owned(),
-        origin: parsed.object.origin(),
-        rkey: parsed.object.rkey.clone(),
-        service: parsed.object.spec.service.clone().unwrap_or_default(),
+        object: Arc::clone(&parsed.object),
         cluster: None,
         weight,
         kind,
-        rewrite: parsed
-            .object
-            .spec
-            .rewrite
-            .clone()
-            .unwrap_or_else(|| "/".to_owned()),
     }
 }
 

@@ -7,42 +7,49 @@
 //! A Mapping is parsed again when it changes, or anything that was read for it; a group is made again
 //! when one of its Mappings was. What they say and need beside their routes is kept with them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
+use nuncio_api::ObjectMeta;
 use nuncio_api::getambassador::{LabelSelector, Mapping};
+use nuncio_model::cluster::Endpoint;
 use nuncio_model::tls::Secret;
 use nuncio_model::{Named, Report};
 
 use super::Context;
 use super::association::given;
 use super::clusters::Clusters;
-use super::group::{self, Groups};
+use super::group;
+use super::groups::Groups;
 use super::made::MadeMapping;
-use super::mapping::{self, Parsed};
+use super::mapping::{self, Criteria, Parsed};
 use super::shadow::Shadows;
 use crate::EndpointReads;
-use crate::store::{Object, Read};
+use crate::few::Few;
+use crate::store::{self, Changed, Object, Read, ReadId, Reads, Store};
 
 /// The order in which Mappings are taken up: by Emissary's key those that users write, then those
 /// that are made of other resources.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct MappingKey {
     made: Option<usize>,
-    rkey: String,
-    namespace: String,
-    name: String,
+    rkey: Arc<str>,
+    /// Its namespace and name count.
+    meta: Arc<ObjectMeta>,
 }
 
 #[derive(Default)]
 pub(crate) struct Kept {
-    module_reads: BTreeSet<Read>,
+    module_reads: Reads,
     mappings: BTreeMap<Arc<MappingKey>, KeptMapping>,
-    /// Keys of those that users write, by namespace and name.
-    written: HashMap<(String, String), Arc<MappingKey>>,
-    readers: HashMap<Read, BTreeSet<Arc<MappingKey>>>,
+    /// Keys of those that users write.
+    written: HashSet<ByName>,
+    readers: HashMap<ReadId, Few<Arc<MappingKey>>>,
     effects: BTreeMap<Arc<MappingKey>, Effects>,
-    pub(crate) endpoint_reads: EndpointReads,
     selectors: Vec<Selector>,
     pub(super) groups: Groups,
     pub(super) clusters: Clusters,
@@ -57,13 +64,15 @@ pub(super) struct Selector {
 }
 
 struct KeptMapping {
-    reads: BTreeSet<Read>,
+    reads: Reads,
     endpoint_reads: EndpointReads,
-    parsed: Option<KeptParsed>,
+    grouped: Option<Grouped>,
 }
 
-struct KeptParsed {
-    parsed: Arc<Parsed>,
+/// A Mapping in a group. The rest of what was read of it is in the group, in another form; where the
+/// group is made again it is read again.
+struct Grouped {
+    criteria: Arc<Criteria>,
     /// See [`MadeMapping::wildcard`].
     label: bool,
     group: Arc<str>,
@@ -79,8 +88,8 @@ pub(super) struct Effects {
 
 impl Kept {
     /// What has read something that changed is to be read again: everything, if the Module has.
-    pub(super) fn module_read(&mut self, reads: BTreeSet<Read>, changed: &BTreeSet<Read>) {
-        if !self.module_reads.is_disjoint(changed) {
+    pub(super) fn module_read(&mut self, reads: Reads, changed: &Changed) {
+        if changed.has_any(&self.module_reads) {
             *self = Self::default();
         }
         self.module_reads = reads;
@@ -90,58 +99,77 @@ impl Kept {
     pub(super) fn update(
         &mut self,
         context: &mut Context<'_>,
-        changed: &BTreeSet<Read>,
+        changed: &Changed,
         made_changed: bool,
     ) {
         self.clusters.without_later();
         let selectors = selectors(context);
         if selectors != self.selectors {
             self.selectors = selectors;
-            self.group_again();
+            self.group_again(context);
         }
-        let first = self.mappings.is_empty();
-        let mut dirty: BTreeSet<Arc<MappingKey>> = BTreeSet::new();
-        for read in changed {
-            dirty.extend(self.readers.get(read).into_iter().flatten().cloned());
+        let dirty = self.dirty(context, changed, made_changed);
+        for key in &dirty {
+            self.forget(key);
         }
-        let store = context.store;
-        for (namespace, name) in names(store, changed, first) {
-            let name = (namespace, name);
-            dirty.extend(self.written.remove(&name));
-            if let Some(object) = store.mappings.get(&name.0, &name.1) {
-                let key = Arc::new(MappingKey::written(object));
-                dirty.insert(Arc::clone(&key));
-                self.written.insert(name, key);
+        for (key, read) in dirty.iter().zip(read_all(context, &dirty)) {
+            if let Some(read) = read {
+                self.take_up(key, read);
             }
         }
-        let made = &context.made.mappings;
-        if made_changed || first {
-            let is_made = |key: &&Arc<MappingKey>| key.made.is_some();
-            dirty.extend(self.mappings.keys().rev().take_while(is_made).cloned());
-            let made = made.iter().enumerate();
-            dirty.extend(made.map(|(at, made)| Arc::new(MappingKey::made(at, &made.object))));
-        }
-        for key in dirty {
-            self.forget(&key);
-            match key.made {
-                None => {
-                    let object = store.mappings.get(&key.namespace, &key.name);
-                    if let Some(object) = object.filter(|object| object.rkey == key.rkey) {
-                        self.parse(context, &key, object, None);
-                    }
-                }
-                Some(at) => {
-                    let made = made.get(at).filter(|made| made.object.name() == key.name);
-                    if let Some(made) = made {
-                        self.parse(context, &key, &made.object, Some(made));
-                    }
-                }
-            }
-        }
-        self.groups.update(context, &mut self.clusters);
+        let mappings = &self.mappings;
+        let group_of = |key: &Arc<MappingKey>| {
+            let grouped = mappings.get(key)?.grouped.as_ref()?;
+            Some(Arc::clone(&grouped.group))
+        };
+        self.groups.update(context, &mut self.clusters, group_of);
         for effects in self.effects.values().chain(self.groups.effects()) {
             effects.replay(context);
         }
+    }
+
+    /// Keys of the Mappings that are others now, or have read what is, or are gone; in their order.
+    fn dirty(
+        &mut self,
+        context: &Context<'_>,
+        changed: &Changed,
+        made_changed: bool,
+    ) -> Vec<Arc<MappingKey>> {
+        let first = self.mappings.is_empty();
+        let store = context.store;
+        let mut dirty: Vec<Arc<MappingKey>> = Vec::new();
+        let mut write = |written: &mut HashSet<ByName>, object: &Arc<Object<Mapping>>| {
+            let key = Arc::new(MappingKey::written(object));
+            dirty.push(Arc::clone(&key));
+            written.insert(ByName(key));
+        };
+        if first {
+            for object in store.mappings.iter() {
+                write(&mut self.written, object);
+            }
+        } else {
+            let mut gone = Vec::new();
+            for (namespace, name) in changed.mappings() {
+                gone.extend(self.written.take(&ByName::new(namespace, name)));
+                if let Some(object) = store.mappings.get(namespace, name) {
+                    write(&mut self.written, object);
+                }
+            }
+            dirty.extend(gone.into_iter().map(|ByName(key)| key));
+            for read in changed.iter() {
+                let readers = self.readers.get(read).into_iter();
+                dirty.extend(readers.flat_map(Few::iter).map(|(key, ())| Arc::clone(key)));
+            }
+        }
+        if made_changed || first {
+            let is_made = |key: &&Arc<MappingKey>| key.made.is_some();
+            dirty.extend(self.mappings.keys().rev().take_while(is_made).cloned());
+            let made = context.made.mappings.iter().enumerate();
+            dirty.extend(made.map(|(at, made)| Arc::new(MappingKey::made(at, &made.object))));
+        }
+        dirty.sort();
+        dirty.dedup();
+        dirty
     }
 
     fn forget(&mut self, key: &Arc<MappingKey>) {
@@ -157,77 +185,155 @@ impl Kept {
             }
         }
         self.effects.remove(key);
-        self.endpoint_reads.remove(&kept.endpoint_reads);
-        if let Some(parsed) = kept.parsed {
-            self.groups.remove(&parsed.group, key);
+        if let Some(grouped) = kept.grouped {
+            self.groups.remove(&grouped.group, key);
         }
     }
 
-    fn parse(
-        &mut self,
-        context: &mut Context<'_>,
-        key: &Arc<MappingKey>,
-        object: &Arc<Object<Mapping>>,
-        made: Option<&MadeMapping>,
-    ) {
-        let store = context.store;
-        let ((parsed, effects, endpoint_reads), reads) = store.record(|| {
-            apart(context, |context| {
-                let mut parsed = mapping::parse(context, object)?;
-                match made {
-                    Some(made) => made.amend(&mut parsed),
-                    None => group::hint(context, &parsed),
-                }
-                Some(Arc::new(parsed))
-            })
-        });
-        for read in &reads {
-            let readers = self.readers.entry(read.clone()).or_default();
-            readers.insert(Arc::clone(key));
+    fn take_up(&mut self, key: &Arc<MappingKey>, mapping: ReadMapping<'_>) {
+        for read in &mapping.reads {
+            let readers = self.readers.entry(*read).or_default();
+            readers.insert(Arc::clone(key), ());
         }
-        self.endpoint_reads.add(&endpoint_reads);
-        effects.keep(&mut self.effects, key);
-        let label = made.is_some_and(|made| made.wildcard.is_some());
-        let parsed = parsed.map(|parsed| {
-            let group: Arc<str> = group::key(&self.selectors, &parsed, label).into();
-            self.groups.add(&group, key, &parsed);
-            KeptParsed {
-                parsed,
+        mapping.effects.keep(&mut self.effects, key);
+        let label = mapping.made.is_some_and(|made| made.wildcard.is_some());
+        let grouped = mapping.parsed.map(|parsed| {
+            let criteria = Arc::clone(&parsed.criteria);
+            let labels = &parsed.object.meta.labels;
+            let group: Arc<str> = group::key(&self.selectors, &criteria, labels, label).into();
+            self.groups.add(&group, key, Some(parsed));
+            Grouped {
+                criteria,
                 label,
                 group,
             }
         });
         let kept = KeptMapping {
-            reads,
-            endpoint_reads,
-            parsed,
+            reads: mapping.reads,
+            endpoint_reads: mapping.endpoint_reads.shrink(),
+            grouped,
         };
         self.mappings.insert(Arc::clone(key), kept);
     }
 
     /// Hosts select Mappings otherwise now.
-    fn group_again(&mut self) {
+    fn group_again(&mut self, context: &Context<'_>) {
         for (key, kept) in &mut self.mappings {
-            let Some(kept) = &mut kept.parsed else {
+            let (Some(kept), Some((object, _))) = (&mut kept.grouped, key.mapping(context)) else {
                 continue;
             };
-            let group = group::key(&self.selectors, &kept.parsed, kept.label);
+            let labels = &object.meta.labels;
+            let group = group::key(&self.selectors, &kept.criteria, labels, kept.label);
             if *group != *kept.group {
                 self.groups.remove(&kept.group, key);
                 kept.group = group.into();
-                self.groups.add(&kept.group, key, &kept.parsed);
+                self.groups.add(&kept.group, key, None);
             }
         }
     }
+
+    /// The endpoints of a Service as Mappings lead to them, by the names of the sets that they are
+    /// in. See [`EndpointReads::of_service`].
+    pub(crate) fn endpoints_of(
+        &self,
+        store: &Store,
+        namespace: &str,
+        name: &str,
+    ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
+        let mut sets = BTreeMap::new();
+        // Whoever has found its endpoints has read the Service.
+        let readers = self.readers.get(&Read::service(namespace, name).id());
+        for (key, ()) in readers.into_iter().flat_map(Few::iter) {
+            if let Some(kept) = self.mappings.get(key) {
+                sets.extend(kept.endpoint_reads.of_service(store, namespace, name)?);
+            }
+        }
+        Some(sets)
+    }
+}
+
+/// What came of reading a Mapping.
+struct ReadMapping<'c> {
+    made: Option<&'c MadeMapping>,
+    parsed: Option<Box<Parsed>>,
+    effects: Effects,
+    endpoint_reads: EndpointReads,
+    reads: Reads,
+}
+
+/// Fewer than these are read by one thread: another costs as much.
+const FEW: usize = 64;
+
+/// Reads the Mappings of these keys, several at a time: none knows of another. `None` is one that is
+/// gone.
+fn read_all<'c>(context: &Context<'c>, keys: &[Arc<MappingKey>]) -> Vec<Option<ReadMapping<'c>>> {
+    let read = |keys: &[Arc<MappingKey>]| -> Vec<_> {
+        let mut context = context.beside();
+        let read = |key: &Arc<MappingKey>| {
+            let (object, made) = key.mapping(&context)?;
+            let work = |context: &mut Context<'_>| parse(context, object, made).map(Box::new);
+            let ((parsed, effects, endpoint_reads), reads) =
+                store::record(|| apart(&mut context, work));
+            Some(ReadMapping {
+                made,
+                parsed,
+                effects,
+                endpoint_reads,
+                reads,
+            })
+        };
+        keys.iter().map(read).collect()
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let each = keys.len().div_ceil(cores).max(FEW);
+    let Some((first, others)) = keys
+        .split_at_checked(each)
+        .filter(|(_, rest)| !rest.is_empty())
+    else {
+        return read(keys);
+    };
+    let read = &read;
+    thread::scope(|scope| {
+        let others: Vec<_> = others
+            .chunks(each)
+            .map(|keys| scope.spawn(move || read(keys)))
+            .collect();
+        let mut all = read(first);
+        for other in others {
+            all.extend(other.join().expect("invariant: reading does not panic"));
+        }
+        all
+    })
+}
+
+/// Reads a Mapping, and says what there is to say of it.
+fn parse(
+    context: &mut Context<'_>,
+    object: &Arc<Object<Mapping>>,
+    made: Option<&MadeMapping>,
+) -> Option<Parsed> {
+    let mut parsed = mapping::parse(context, object)?;
+    match made {
+        Some(made) => made.amend(&mut parsed),
+        None => group::hint(context, &parsed),
+    }
+    Some(parsed)
+}
+
+/// A Mapping that has not changed since it was read, nor what was read for it: what there was to say
+/// is said.
+pub(super) fn parsed_again(context: &mut Context<'_>, key: &MappingKey) -> Option<Parsed> {
+    let (object, made) = key.mapping(context)?;
+    let (parsed, ..) = apart(context, |context| parse(context, object, made));
+    parsed
 }
 
 impl MappingKey {
     fn written(object: &Object<Mapping>) -> Self {
         Self {
             made: None,
-            rkey: object.rkey.clone(),
-            namespace: object.namespace().to_owned(),
-            name: object.name().to_owned(),
+            rkey: Arc::clone(&object.rkey),
+            meta: Arc::clone(&object.meta),
         }
     }
 
@@ -236,6 +342,86 @@ impl MappingKey {
             made: Some(at),
             ..Self::written(object)
         }
+    }
+
+    fn parts(&self) -> (Option<usize>, &str, &str, &str) {
+        let ObjectMeta {
+            namespace, name, ..
+        } = &*self.meta;
+        (self.made, &self.rkey, namespace, name)
+    }
+
+    /// The Mapping that has the key now.
+    fn mapping<'c>(
+        &self,
+        context: &Context<'c>,
+    ) -> Option<(&'c Arc<Object<Mapping>>, Option<&'c MadeMapping>)> {
+        match self.made {
+            None => {
+                let mappings = &context.store.mappings;
+                let object = mappings.get(&self.meta.namespace, &self.meta.name)?;
+                (object.rkey == self.rkey).then_some((object, None))
+            }
+            Some(at) => {
+                let made = context.made.mappings.get(at)?;
+                (made.object.name() == self.meta.name).then_some((&made.object, Some(made)))
+            }
+        }
+    }
+}
+
+impl Ord for MappingKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl PartialOrd for MappingKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for MappingKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for MappingKey {}
+
+/// A key, to be found by namespace and name alone.
+struct ByName(Arc<MappingKey>);
+
+impl ByName {
+    fn new(namespace: &str, name: &str) -> Self {
+        Self(Arc::new(MappingKey {
+            made: None,
+            rkey: "".into(),
+            meta: Arc::new(ObjectMeta {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                ..ObjectMeta::default()
+            }),
+        }))
+    }
+
+    fn name(&self) -> (&str, &str) {
+        (&self.0.meta.namespace, &self.0.meta.name)
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
     }
 }
 
@@ -278,31 +464,6 @@ pub(super) fn apart<T>(
     };
     let reads = std::mem::replace(&mut context.endpoint_reads, endpoint_reads);
     (result, effects, reads)
-}
-
-/// The Mappings that changed; at first, all.
-fn names(
-    store: &crate::Store,
-    changed: &BTreeSet<Read>,
-    first: bool,
-) -> BTreeSet<(String, String)> {
-    if first {
-        let all = store.mappings.iter();
-        return all
-            .map(|object| (object.namespace().to_owned(), object.name().to_owned()))
-            .collect();
-    }
-    changed
-        .iter()
-        .filter_map(|read| match read {
-            Read::Object {
-                table: "mappings",
-                namespace,
-                name,
-            } => Some((namespace.clone(), name.clone())),
-            _ => None,
-        })
-        .collect()
 }
 
 fn selectors(context: &Context<'_>) -> Vec<Selector> {

@@ -36,7 +36,8 @@ impl MadeMapping {
             parsed.association = Association::Hostname(glob.clone());
             // In the order of routes a wildcard is as long as it is written: shorter than any name
             // that it matches, so that a rule for that name comes first.
-            let mut criteria = parsed.criteria.headers.iter_mut();
+            let criteria = Arc::make_mut(&mut parsed.criteria);
+            let mut criteria = criteria.headers.iter_mut();
             if let Some(authority) = criteria.find(|c| c.name == ":authority") {
                 authority.value.clone_from(glob);
                 authority.regex = false;

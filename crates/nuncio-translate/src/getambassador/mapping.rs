@@ -33,6 +33,12 @@ pub(super) struct Criteria {
     pub(super) query_parameters: Vec<Criterion>,
 }
 
+impl Criteria {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Criterion> {
+        self.headers.iter().chain(&self.query_parameters)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Criterion {
     pub(super) name: String,
@@ -44,7 +50,7 @@ pub(super) struct Criterion {
 #[derive(Clone, Debug)]
 pub(super) struct Parsed {
     pub(super) object: Arc<Object<Mapping>>,
-    pub(super) criteria: Criteria,
+    pub(super) criteria: Arc<Criteria>,
     pub(super) path: PathMatch,
     pub(super) case_sensitive: bool,
     pub(super) headers: Vec<HeaderMatch>,
@@ -123,12 +129,12 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         let hostname = self.hostname()?;
         let (headers, header_criteria) = self.headers(&hostname)?;
         let (query_parameters, query_criteria) = query_parameters(spec)?;
-        let criteria = Criteria {
+        let criteria = Arc::new(Criteria {
             precedence: spec.precedence.unwrap_or(0),
             prefix: prefix.to_owned(),
             headers: header_criteria,
             query_parameters: query_criteria,
-        };
+        });
         let weight = spec.weight;
         if weight.is_some_and(|weight| weight < 0) {
             return Err(Mistake::new(
@@ -345,7 +351,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             return None;
         }
         let defaults = &self.context.module.defaults;
-        let own = spec.cors.as_ref().map(cors);
+        let own = spec.cors.as_deref().map(cors);
         own.or_else(|| defaults.cors.clone())
     }
 
@@ -614,9 +620,10 @@ fn query_parameters(spec: &Mapping) -> Result<(Vec<QueryParameterMatch>, Vec<Cri
 
 /// Linkerd's destination: the service as it is reached.
 fn linkerd_header(cluster: &ClusterSpec) -> HeaderAddition {
+    let upstream = &cluster.upstream;
     HeaderAddition {
         name: HeaderName::new("l5d-dst-override").expect("invariant: the name is a token"),
-        value: FormatString::new(&format!("{}:{}", cluster.host, cluster.port))
+        value: FormatString::new(&format!("{}:{}", upstream.host, upstream.port))
             .expect("invariant: a host has no percent sign"),
         append: true,
     }

@@ -21,6 +21,7 @@ mod diagnostics;
 mod envoy_admin;
 mod error_response;
 mod group;
+mod groups;
 mod health;
 mod host;
 mod kept;
@@ -62,7 +63,7 @@ pub use group::MemberKind;
 pub(crate) use kept::Kept;
 pub(crate) use made::{Made, MadeMapping};
 
-use crate::store::{Read, Store};
+use crate::store::{self, Changed, Store};
 use crate::{EndpointReads, Settings, Translation};
 
 /// What every step reads and writes.
@@ -79,6 +80,20 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// One that has nothing yet, for some work of its own.
+    fn beside(&self) -> Self {
+        Self {
+            store: self.store,
+            made: self.made,
+            settings: self.settings,
+            report: Report::default(),
+            gateway: Gateway::default(),
+            module: self.module.clone(),
+            files: BTreeSet::new(),
+            endpoint_reads: EndpointReads::default(),
+        }
+    }
+
     /// The content of a file that a resource names.
     fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
         if !path.starts_with('/') {
@@ -108,7 +123,7 @@ pub(crate) struct Input<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) made: &'a Made,
     /// What is not as it was the last time.
-    pub(crate) changed: &'a BTreeSet<Read>,
+    pub(crate) changed: &'a Changed,
     pub(crate) made_changed: bool,
 }
 
@@ -126,7 +141,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         files: BTreeSet::new(),
         endpoint_reads: EndpointReads::default(),
     };
-    let (module, reads) = store.record(|| module::read(&mut context));
+    let (module, reads) = store::record(|| module::read(&mut context));
     context.module = module;
     kept.module_read(reads, input.changed);
     context.gateway.ready = settings.ready.map(|ready| Ready {

@@ -1,6 +1,6 @@
 //! `resolver`: how the name of a service becomes addresses.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use nuncio_model::Reason;
 
@@ -39,11 +39,13 @@ pub(super) fn find(context: &Context<'_>, field: &str, name: &str) -> Result<Thr
 }
 
 /// The name of the resolver that is meant where none is named.
-pub(super) fn default_name(through: Through) -> &'static str {
-    match through {
-        Through::Service => "kubernetes-service",
-        Through::Endpoints => "kubernetes-endpoint",
-    }
+pub(super) fn default_name(through: Through) -> Arc<str> {
+    static SERVICE: LazyLock<Arc<str>> = LazyLock::new(|| "kubernetes-service".into());
+    static ENDPOINTS: LazyLock<Arc<str>> = LazyLock::new(|| "kubernetes-endpoint".into());
+    Arc::clone(match through {
+        Through::Service => &SERVICE,
+        Through::Endpoints => &ENDPOINTS,
+    })
 }
 
 /// What a name that [`find`] knows stands for.
@@ -61,6 +63,8 @@ pub(super) fn info(store: &Store, name: &Arc<str>) -> ResolverInfo {
             "KubernetesEndpointResolver"
         },
         name: Arc::clone(name),
-        rkey: service.or(endpoint).map(|resolver| resolver.rkey.clone()),
+        rkey: service
+            .or(endpoint)
+            .map(|resolver| resolver.rkey.to_string()),
     }
 }

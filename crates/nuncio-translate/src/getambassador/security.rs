@@ -26,6 +26,12 @@ impl Variant {
         self.model as usize * 3 + self.action as usize
     }
 
+    /// Whether requests meet a route as it is.
+    pub(super) fn leaves(self, route: &Arc<Route>) -> bool {
+        let unchanged = self.model == SecurityModel::Secure || self.action == InsecureAction::Route;
+        unchanged && !(self.model == SecurityModel::Xfp && names_scheme(route))
+    }
+
     pub(super) fn of(self, route: &Arc<Route>) -> Vec<Arc<Route>> {
         variants(route, self.model, self.action)
     }
@@ -43,8 +49,8 @@ fn variants(route: &Arc<Route>, model: SecurityModel, action: InsecureAction) ->
         SecurityModel::Secure => vec![Arc::clone(route)],
         SecurityModel::Insecure => insecure(Arc::clone(route)).into_iter().collect(),
         SecurityModel::Xfp => {
-            let own = |header: &HeaderMatch| header.name == MatchHeaderName::forwarded_proto();
-            let names_it = route.matches.headers.iter().any(own);
+            let own = is_scheme;
+            let names_it = names_scheme(route);
             if action == InsecureAction::Route && !names_it {
                 // Secure or not, the same is done.
                 return vec![Arc::clone(route)];
@@ -78,6 +84,15 @@ fn literal(path: &PathMatch) -> Option<&str> {
         PathMatch::Prefix(path) | PathMatch::Exact(path) => Some(path.as_str()),
         PathMatch::Segments(_) | PathMatch::Regex(_) => None,
     }
+}
+
+fn is_scheme(header: &HeaderMatch) -> bool {
+    header.name == MatchHeaderName::forwarded_proto()
+}
+
+/// Whether a route asks by which scheme a request came.
+fn names_scheme(route: &Route) -> bool {
+    route.matches.headers.iter().any(is_scheme)
 }
 
 fn to_https(route: &Route) -> Route {

@@ -1,7 +1,7 @@
 //! Which groups no request reaches, because an earlier one takes all of theirs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nuncio_model::Reason;
@@ -60,12 +60,12 @@ pub(super) fn report<'l>(
         };
         let message = format!(
             "no request reaches it: {}{precedence} is tried before it and takes all that it would",
-            first.origin.resource
+            first.object.id
         );
         for member in &later.members {
             context
                 .report
-                .warning(&member.origin, Reason::Shadowed, message.clone())
+                .warning(&member.object.origin(), Reason::Shadowed, message.clone())
                 .help("give it a higher precedence or the other one narrower conditions, or remove it");
         }
     }
@@ -121,8 +121,8 @@ fn candidates(groups: &[Arc<Group>]) -> Vec<Candidate> {
                 .entry((reach.form, reach.any_case))
                 .or_default();
             lengths.insert(reach.text.len());
-            let place = seen.places.entry(reach).or_default();
-            place.entry(conditions).or_default().push(index);
+            let place = seen.places.entry((reach, conditions)).or_default();
+            place.push(index);
         }
     }
     candidates
@@ -131,13 +131,13 @@ fn candidates(groups: &[Arc<Group>]) -> Vec<Candidate> {
 /// The routes of earlier groups.
 #[derive(Default)]
 struct Seen<'g> {
-    places: HashMap<Reach<'g>, BTreeMap<Vec<Condition<'g>>, Vec<usize>>>,
+    places: HashMap<(Reach<'g>, Vec<Condition<'g>>), Vec<usize>>,
     /// How long the texts of the places are: most are of a few lengths.
     lengths: HashMap<(Form, bool), BTreeSet<usize>>,
 }
 
 /// Which paths a route takes.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Reach<'g> {
     form: Form,
     /// In lower case when case does not count.
@@ -153,7 +153,7 @@ enum Form {
     Regex,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Condition<'g> {
     Header(&'g HeaderMatch),
     QueryParameter(&'g QueryParameterMatch),
@@ -223,8 +223,9 @@ fn wider(seen: &Seen<'_>, route: &Route) -> Vec<usize> {
     let parts: Vec<_> = parts.chain(whole).collect();
     let mut found = Vec::new();
     reaches(seen, route, |reach| {
-        if let Some(place) = seen.places.get(&reach) {
-            found.extend(parts.iter().filter_map(|part| place.get(part)).flatten());
+        for part in &parts {
+            let place = seen.places.get(&(reach.clone(), part.clone()));
+            found.extend(place.into_iter().flatten());
         }
     });
     found.sort_unstable();

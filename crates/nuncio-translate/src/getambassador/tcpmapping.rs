@@ -200,9 +200,9 @@ fn upstream(object: &Object<TcpMapping>) -> Object<Mapping> {
     let spec = object.spec.clone();
     Object {
         id: Arc::clone(&object.id),
-        meta: object.meta.clone(),
+        meta: Arc::clone(&object.meta),
         source: object.source.clone(),
-        rkey: object.rkey.clone(),
+        rkey: Arc::clone(&object.rkey),
         part: object.part.clone(),
         spec: Mapping {
             service: spec.service,
@@ -328,8 +328,8 @@ fn finish(
             MemberInfo {
                 resource: Arc::clone(&parsed.object.id),
                 name: parsed.object.name().to_owned(),
-                rkey: parsed.object.rkey.clone(),
-                service: parsed.cluster.service.clone(),
+                rkey: parsed.object.rkey.to_string(),
+                service: parsed.cluster.upstream.service.clone(),
                 cluster: (share.percent > 0).then(|| clusters.name_later(&parsed.cluster)),
                 weight: share.percent,
                 kind: MemberKind::Route,

@@ -390,12 +390,12 @@ impl<'a> Lowering<'a> {
     fn made<T>(&self, name: String, part: String, spec: T) -> Object<T> {
         Object {
             id: Arc::clone(&self.object.id),
-            meta: ObjectMeta {
+            meta: Arc::new(ObjectMeta {
                 name,
                 ..self.meta.clone()
-            },
+            }),
             source: self.object.source.clone(),
-            rkey: self.object.rkey.clone(),
+            rkey: Arc::clone(&self.object.rkey),
             part: Some(part.into()),
             spec,
         }

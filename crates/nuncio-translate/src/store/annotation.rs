@@ -1,10 +1,10 @@
 //! Resources in `getambassador.io/config` annotations of Services and Ingresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use nuncio_api::yaml;
-use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef, getambassador};
+use nuncio_api::{Body, ObjectKey, ObjectMeta, RawObject, SourceRef, getambassador};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ pub(super) struct Annotations {
     definitions: BTreeMap<ObjectKey, BTreeMap<ObjectKey, (RawObject, String)>>,
     children: BTreeMap<ObjectKey, Vec<ObjectKey>>,
     /// Names that an object of their own has.
-    real: BTreeSet<ObjectKey>,
+    real: HashSet<Arc<ResourceId>>,
 }
 
 /// Who defines a name.
@@ -64,21 +64,22 @@ impl Annotations {
     pub(super) fn real_changed(
         &mut self,
         key: &ObjectKey,
+        id: &Arc<ResourceId>,
         exists: bool,
         contested: &mut BTreeSet<ObjectKey>,
     ) {
         let changed = if exists {
-            self.real.insert(key.clone())
+            self.real.insert(Arc::clone(id))
         } else {
-            self.real.remove(key)
+            self.real.remove(id)
         };
         if changed && self.definitions.contains_key(key) {
             contested.insert(key.clone());
         }
     }
 
-    pub(super) fn claim(&self, key: &ObjectKey) -> Claim {
-        let real = self.real.contains(key);
+    pub(super) fn claim(&self, key: &ObjectKey, id: &ResourceId) -> Claim {
+        let real = self.real.contains(id);
         let mut definitions = self.definitions.get(key).into_iter().flatten();
         let first = if real { None } else { definitions.next() };
         let winner = match first {
@@ -107,7 +108,7 @@ impl Annotations {
 
 pub(super) fn may_carry(object: &RawObject) -> bool {
     let kind = matches!(
-        (object.group(), object.kind.as_str()),
+        (object.group(), &*object.kind),
         ("", "Service") | ("networking.k8s.io", "Ingress")
     );
     kind && object.meta.annotations.contains_key(ANNOTATION)
@@ -223,10 +224,10 @@ fn child(
         _ => Value::Object(fields),
     };
     Ok(RawObject {
-        api_version,
-        kind,
-        meta,
-        body: Value::Object(Map::from_iter([("spec".to_owned(), spec)])),
+        api_version: api_version.into(),
+        kind: kind.into(),
+        meta: Arc::new(meta),
+        body: Body::from(&Value::Object(Map::from_iter([("spec".to_owned(), spec)]))),
         source: SourceRef::Annotation {
             parent: Arc::clone(source),
             document,

@@ -138,5 +138,5 @@ fn kind<T>(table: &Table<T>) -> Box<dyn Kind>
 where
     T: Serialize + Debug + Send + Sync + 'static,
 {
-    Box::new(table.apart())
+    Box::new(table.clone())
 }

@@ -19,7 +19,7 @@ mod tls_module;
 mod touched;
 mod tracker;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec};
@@ -33,14 +33,15 @@ use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Report, ResourceId};
 use serde_json::Value;
 
+use crate::few::Few;
 pub use element::{Element, Elements};
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};
 pub use tls_module::NAME as TLS_MODULE;
 pub use touched::Touched;
-pub(crate) use tracker::Read;
 use tracker::Tracker;
+pub(crate) use tracker::{Changed, Read, ReadId, Reads, record};
 
 /// The group of EndpointSlice.
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
@@ -123,7 +124,7 @@ pub struct Store {
     /// Files that resources name, with what kept them from being read.
     files: BTreeMap<Arc<str>, Result<Arc<str>, String>>,
     /// Names of the EndpointSlices of each Service, by namespace and Service.
-    slices_of: BTreeMap<(String, String), BTreeSet<String>>,
+    slices_of: BTreeMap<(String, String), Few<String>>,
     /// What reading each object had to say.
     problems: BTreeMap<ObjectKey, Vec<Entry>>,
     /// By what is defined more than once, what the definitions that do not count have to hear.
@@ -135,6 +136,7 @@ pub struct Store {
     /// Of Hosts among them, what says which name is theirs.
     unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
     annotations: annotation::Annotations,
+    names: Names,
     tracker: Tracker,
     /// What has no effect, though nothing is known to be wrong with it.
     left_out: BTreeSet<Origin>,
@@ -190,18 +192,13 @@ impl Store {
     }
 
     /// What changed since the last call.
-    pub(crate) fn take_changed(&self) -> BTreeSet<Read> {
+    pub(crate) fn take_changed(&self) -> Changed {
         self.tracker.take_changed()
-    }
-
-    /// What some work reads of the store.
-    pub(crate) fn record<T>(&self, work: impl FnOnce() -> T) -> (T, BTreeSet<Read>) {
-        self.tracker.record(work)
     }
 
     /// A file that a resource names; `None` before it has been read.
     pub(crate) fn file(&self, path: &str) -> Option<&Result<Arc<str>, String>> {
-        self.tracker.read(|| Read::File(path.into()));
+        tracker::read(Read::File(path));
         self.files.get(path)
     }
 
@@ -215,16 +212,20 @@ impl Store {
             self.forget(key);
             self.annotations
                 .parent_changed(key, Vec::new(), &mut contested);
-            self.annotations.real_changed(key, false, &mut contested);
+            let id = self.names.id(key);
+            self.annotations
+                .real_changed(key, &id, false, &mut contested);
         }
         for object in upserted {
             let key = object.key();
+            let id = self.names.id(&key);
             touched.note(self, &key);
             self.forget(&key);
             if !self.scope.sees(&object.meta.namespace, &object.meta.labels) {
                 self.annotations
                     .parent_changed(&key, Vec::new(), &mut contested);
-                self.annotations.real_changed(&key, false, &mut contested);
+                self.annotations
+                    .real_changed(&key, &id, false, &mut contested);
                 continue;
             }
             let (children, problems) = if annotation::may_carry(&object) {
@@ -236,10 +237,11 @@ impl Store {
                 .parent_changed(&key, children, &mut contested);
             self.note(&key, problems);
             if object.group() == getambassador::GROUP {
-                self.annotations.real_changed(&key, true, &mut contested);
+                self.annotations
+                    .real_changed(&key, &id, true, &mut contested);
             }
             let rkey = format!("{}.{}.1", object.meta.name, object.meta.namespace);
-            self.read(object, rkey);
+            self.read(object, id, rkey);
             touched.note(self, &key);
         }
         for key in contested {
@@ -262,7 +264,7 @@ impl Store {
             .collect();
         for path in &missing {
             let content = read(path).map(Into::into);
-            self.tracker.change(Read::File(Arc::clone(path)));
+            self.tracker.change(Read::File(path));
             self.files.insert(Arc::clone(path), content);
         }
         !missing.is_empty()
@@ -377,16 +379,12 @@ impl Store {
         namespace: &str,
         service: &str,
     ) -> impl Iterator<Item = &Arc<Object<EndpointSlice>>> {
-        let read = || Read::SlicesOf {
-            namespace: namespace.to_owned(),
-            service: service.to_owned(),
-        };
-        self.tracker.read(read);
+        tracker::read(Read::SlicesOf { namespace, service });
         self.slices_of
             .get(&(namespace.to_owned(), service.to_owned()))
             .into_iter()
-            .flatten()
-            .filter_map(move |name| self.endpoint_slices.get(namespace, name))
+            .flat_map(Few::iter)
+            .filter_map(move |(name, ())| self.endpoint_slices.get(namespace, name))
     }
 
     fn source_of(&self, key: &ObjectKey) -> Option<&SourceRef> {
@@ -417,12 +415,9 @@ impl Store {
             && let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL)
         {
             let of = (namespace.to_owned(), service.clone());
-            self.tracker.change(Read::SlicesOf {
-                namespace: of.0.clone(),
-                service: of.1.clone(),
-            });
+            self.tracker.change(Read::SlicesOf { namespace, service });
             if let Some(names) = self.slices_of.get_mut(&of) {
-                names.remove(name);
+                names.remove(&slice.meta.name);
                 if names.is_empty() {
                     self.slices_of.remove(&of);
                 }
@@ -446,11 +441,12 @@ impl Store {
 
     /// Decides which object a name means that annotations define, and says which it is not.
     fn settle(&mut self, key: &ObjectKey) {
-        let claim = self.annotations.claim(key);
+        let id = self.names.id(key);
+        let claim = self.annotations.claim(key, &id);
         if !claim.real {
             self.forget(key);
             if let Some((object, rkey)) = claim.first {
-                self.read(object, rkey);
+                self.read(object, id, rkey);
             }
         }
         if claim.losers.is_empty() {
@@ -458,6 +454,30 @@ impl Store {
         } else {
             self.duplicates.insert(key.clone(), claim.losers);
         }
+    }
+}
+
+/// Texts that many resources have in common, each once.
+#[derive(Clone, Default)]
+struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    /// How the report names an object.
+    fn id(&mut self, key: &ObjectKey) -> Arc<ResourceId> {
+        let group = self.shared(&key.group);
+        let kind = self.shared(&key.kind);
+        let namespace = self.shared(&key.namespace);
+        let id = ResourceId::new(group, kind, namespace, key.name.as_str());
+        Arc::new(id)
+    }
+
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let text = Arc::<str>::from(text);
+        self.0.insert(Arc::clone(&text));
+        text
     }
 }
 

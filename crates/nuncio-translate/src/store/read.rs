@@ -20,43 +20,39 @@ use super::{DISCOVERY_GROUP, Object, Read, SERVICE_NAME_LABEL, Store};
 
 impl Store {
     /// Puts an object into its table, or says why not.
-    pub(super) fn read(&mut self, object: RawObject, rkey: String) {
+    pub(super) fn read(
+        &mut self,
+        object: RawObject,
+        id: Arc<ResourceId>,
+        rkey: impl Into<Arc<str>>,
+    ) {
         let key = object.key();
-        let id = Arc::new(ResourceId::new(
-            key.group.as_str(),
-            key.kind.as_str(),
-            key.namespace.as_str(),
-            key.name.as_str(),
-        ));
         let mut reader = Reader {
             origin: Origin::new(id),
-            rkey,
+            rkey: rkey.into(),
             report: Report::default(),
             origins: FieldOrigins::default(),
         };
-        let source = object.source.clone();
-        let host = named_host(&object, &reader);
-        if self.read_typed(object, &key, &mut reader) {
+        if self.read_typed(object.clone(), &key, &mut reader) {
             if !reader.origins.is_empty() {
                 self.origins.insert(key.clone(), reader.origins);
             }
         } else if !reader.report.is_empty() {
-            self.unread.insert(key.clone(), source);
+            let host = named_host(&object, &reader);
             self.unread_hosts
                 .extend(host.map(|host| (key.clone(), host)));
+            self.unread.insert(key.clone(), object.source);
         }
         self.keep_left_out(&key);
         self.note(&key, reader.report.entries().to_vec());
     }
 
     /// Whether the object is in a table now.
-    fn read_typed(&mut self, mut object: RawObject, key: &ObjectKey, reader: &mut Reader) -> bool {
+    fn read_typed(&mut self, object: RawObject, key: &ObjectKey, reader: &mut Reader) -> bool {
+        let mut body = object.body.to_value();
         match (key.group.as_str(), key.kind.as_str()) {
             (getambassador::GROUP, kind) => {
-                if !self
-                    .scope
-                    .accepts_id(ambassador_id(&object.body).as_deref())
-                {
+                if !self.scope.accepts_id(ambassador_id(&body).as_deref()) {
                     return false;
                 }
                 let version = match kinds::check(kind, object.version()) {
@@ -67,47 +63,49 @@ impl Store {
                     }
                 };
                 reader.refuse(kinds::not_honoured(kind));
-                reader.convert(version, &mut object);
+                reader.convert(kind, version, &mut body);
                 let current = schema::of(kind, Version::V3alpha1);
                 match kind {
                     "Listener" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.listeners.insert(o)),
-                    "Host" => reader.spec(object, current).map(|o| self.hosts.insert(o)),
+                    "Host" => reader
+                        .spec(object, body, current)
+                        .map(|o| self.hosts.insert(o)),
                     "Mapping" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.mappings.insert(o)),
                     "TCPMapping" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.tcp_mappings.insert(o)),
                     "KubernetesServiceResolver" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.service_resolvers.insert(o)),
                     "KubernetesEndpointResolver" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.endpoint_resolvers.insert(o)),
                     "ConsulResolver" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.consul_resolvers.insert(o)),
                     "TLSContext" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.tls_contexts.insert(o)),
                     "AuthService" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.auth_services.insert(o)),
                     "RateLimitService" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.rate_limit_services.insert(o)),
                     "TracingService" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.tracing_services.insert(o)),
                     "LogService" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.log_services.insert(o)),
                     "DevPortal" => reader
-                        .spec(object, current)
+                        .spec(object, body, current)
                         .map(|o| self.dev_portals.insert(o)),
-                    _ => reader.spec(object, current).map(|o| {
+                    _ => reader.spec(object, body, current).map(|o| {
                         if o.name() == tls_module::NAME {
                             let made = tls_module::contexts(&o, &mut reader.report);
                             self.module_tls_contexts.insert(key.clone(), made);
@@ -116,32 +114,36 @@ impl Store {
                     }),
                 }
             }
-            ("", "Service") => reader.service(object).map(|o| self.services.insert(o)),
-            ("", "Endpoints") => reader.whole(object).map(|o| self.endpoints.insert(o)),
-            ("", "Secret") => reader.whole(object).map(|o| self.secrets.insert(o)),
-            ("", "ConfigMap") => reader.whole(object).map(|o| self.config_maps.insert(o)),
+            ("", "Service") => reader
+                .service(object, body)
+                .map(|o| self.services.insert(o)),
+            ("", "Endpoints") => reader.whole(object, body).map(|o| self.endpoints.insert(o)),
+            ("", "Secret") => reader.whole(object, body).map(|o| self.secrets.insert(o)),
+            ("", "ConfigMap") => reader
+                .whole(object, body)
+                .map(|o| self.config_maps.insert(o)),
             ("", "Namespace") => reader
-                .typed(object, |_| Ok(()))
+                .typed(object, body, |_| Ok(()))
                 .map(|o| self.namespaces.insert(o)),
-            (DISCOVERY_GROUP, "EndpointSlice") => reader.whole(object).map(|slice| {
+            (DISCOVERY_GROUP, "EndpointSlice") => reader.whole(object, body).map(|slice| {
                 if let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL) {
                     self.tracker.change(Read::SlicesOf {
-                        namespace: slice.meta.namespace.clone(),
-                        service: service.clone(),
+                        namespace: slice.namespace(),
+                        service,
                     });
                     self.slices_of
                         .entry((slice.meta.namespace.clone(), service.clone()))
                         .or_default()
-                        .insert(slice.meta.name.clone());
+                        .insert(slice.meta.name.clone(), ());
                 }
                 self.endpoint_slices.insert(slice);
             }),
             (ingress::GROUP, "Ingress") if object.version() == kinds::INGRESS_VERSION => reader
-                .checked_spec(object, schema::ingress())
+                .checked_spec(object, body, schema::ingress())
                 .map(|o| self.ingresses.insert(o)),
             // Its older version has the same fields.
             (ingress::GROUP, "IngressClass") => reader
-                .checked_spec(object, schema::ingress_class())
+                .checked_spec(object, body, schema::ingress_class())
                 .map(|o| self.ingress_classes.insert(o)),
             (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
                 if self.is_meant(&object.meta) {
@@ -160,10 +162,11 @@ impl Store {
 
 /// A Host of which nothing is known but its name.
 fn named_host(object: &RawObject, reader: &Reader) -> Option<Arc<Object<Host>>> {
-    if object.group() != getambassador::GROUP || object.kind != "Host" {
+    if object.group() != getambassador::GROUP || &*object.kind != "Host" {
         return None;
     }
-    let hostname = match object.body.get("spec")?.get("hostname") {
+    let body = object.body.to_value();
+    let hostname = match body.get("spec")?.get("hostname") {
         None | Some(Value::Null) => None,
         Some(hostname) => Some(hostname.as_str()?.to_owned()),
     };
@@ -182,7 +185,7 @@ fn named_host(object: &RawObject, reader: &Reader) -> Option<Arc<Object<Host>>> 
 
 struct Reader {
     origin: Origin,
-    rkey: String,
+    rkey: Arc<str>,
     report: Report,
     /// Where what is read was written.
     origins: FieldOrigins,
@@ -216,24 +219,24 @@ impl Reader {
     }
 
     /// Makes the spec one of v3alpha1, and says what that loses.
-    fn convert(&mut self, version: Version, object: &mut RawObject) {
-        let Some(spec) = object.body.get_mut("spec") else {
+    fn convert(&mut self, kind: &str, version: Version, body: &mut Value) {
+        let Some(spec) = body.get_mut("spec") else {
             return;
         };
-        if let Some(schema) = schema::of(&object.kind, version) {
+        if let Some(schema) = schema::of(kind, version) {
             let mut unknown = schema.unknown_fields(spec);
-            let mut whose = object.kind.clone();
+            let mut whose = kind.to_owned();
             if version != Version::V3alpha1 {
                 whose = format!("{whose} of {}/{}", getambassador::GROUP, version.as_str());
                 for field in &mut unknown {
-                    if let Some(name) = conversion::former_name(&object.kind, &field.path) {
+                    if let Some(name) = conversion::former_name(kind, &field.path) {
                         field.nearest = Some(name.to_owned());
                     }
                 }
             }
             report_unknown(&mut self.report, &self.origin, &whose, unknown);
         }
-        let converted = to_v3alpha1(&object.kind, version, spec.take());
+        let converted = to_v3alpha1(kind, version, spec.take());
         *spec = converted.spec;
         self.origins = converted.origins;
         for lost in converted.lost {
@@ -251,9 +254,10 @@ impl Reader {
     fn spec<T: DeserializeOwned>(
         &mut self,
         object: RawObject,
+        body: Value,
         schema: Option<&Schema>,
     ) -> Option<Object<T>> {
-        self.typed(object, |body| {
+        self.typed(object, body, |body| {
             let spec = match body.remove("spec") {
                 None => Value::Object(Map::new()),
                 Some(spec) => spec,
@@ -273,23 +277,23 @@ impl Reader {
     fn checked_spec<T: DeserializeOwned>(
         &mut self,
         object: RawObject,
+        body: Value,
         schema: &Schema,
     ) -> Option<Object<T>> {
-        if let Some(spec) = object.body.get("spec") {
+        if let Some(spec) = body.get("spec") {
             let unknown = schema.unknown_fields(spec);
             report_unknown(&mut self.report, &self.origin, &object.kind, unknown);
         }
-        self.spec(object, Some(schema))
+        self.spec(object, body, Some(schema))
     }
 
     /// A Service. What its status says concerns no request: it costs only itself.
-    fn service(&mut self, mut object: RawObject) -> Option<Object<ServiceSpec>> {
-        let status = object
-            .body
+    fn service(&mut self, object: RawObject, mut body: Value) -> Option<Object<ServiceSpec>> {
+        let status = body
             .get_mut("status")
             .and_then(|status| status.get_mut("loadBalancer"))
             .map(Value::take);
-        let mut service = self.spec::<ServiceSpec>(object, None)?;
+        let mut service = self.spec::<ServiceSpec>(object, body, None)?;
         if let Some(mut status) = status {
             strip_nulls(&mut status);
             match deserialize::<LoadBalancerStatus>(status, "status.loadBalancer", None) {
@@ -308,8 +312,8 @@ impl Reader {
     }
 
     /// A kind whose content stands beside `metadata`.
-    fn whole<T: DeserializeOwned>(&mut self, object: RawObject) -> Option<Object<T>> {
-        self.typed(object, |body| {
+    fn whole<T: DeserializeOwned>(&mut self, object: RawObject, body: Value) -> Option<Object<T>> {
+        self.typed(object, body, |body| {
             body.remove("metadata");
             deserialize(Value::Object(std::mem::take(body)), "", None)
         })
@@ -318,9 +322,10 @@ impl Reader {
     fn typed<T>(
         &mut self,
         object: RawObject,
+        body: Value,
         read: impl FnOnce(&mut Map<String, Value>) -> Result<T, Mistake>,
     ) -> Option<Object<T>> {
-        let mut body = match object.body {
+        let mut body = match body {
             Value::Object(body) => body,
             _ => Map::new(),
         };
@@ -330,7 +335,7 @@ impl Reader {
                 id: Arc::clone(&self.origin.resource),
                 meta: object.meta,
                 source: object.source,
-                rkey: std::mem::take(&mut self.rkey),
+                rkey: Arc::clone(&self.rkey),
                 part: None,
                 spec,
             }),

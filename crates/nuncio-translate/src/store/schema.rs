@@ -54,6 +54,23 @@ pub(super) enum Step {
     Item(usize),
 }
 
+/// The way to a value, written out only where there is something to say of it.
+enum Path<'p> {
+    Root(&'p str),
+    Field(&'p Self, &'p str),
+    Item(&'p Self, usize),
+}
+
+impl Path<'_> {
+    fn text(&self) -> String {
+        match self {
+            Self::Root(path) => (*path).to_owned(),
+            Self::Field(parent, name) => join(&parent.text(), name),
+            Self::Item(parent, index) => format!("{}[{index}]", parent.text()),
+        }
+    }
+}
+
 impl Schema {
     pub(super) fn of<T: JsonSchema>() -> Self {
         Self(schemars::schema_for!(T).to_value())
@@ -66,7 +83,7 @@ impl Schema {
     /// The same below another path.
     pub(super) fn unknown_fields_at(&self, path: &str, value: &Value) -> Vec<Unknown> {
         let mut unknown = Vec::new();
-        self.walk(&self.0, value, path, &mut unknown);
+        self.walk(&self.0, value, &Path::Root(path), &mut unknown);
         unknown
     }
 
@@ -110,19 +127,19 @@ impl Schema {
         )
     }
 
-    fn walk(&self, schema: &Value, value: &Value, path: &str, unknown: &mut Vec<Unknown>) {
+    fn walk(&self, schema: &Value, value: &Value, path: &Path<'_>, unknown: &mut Vec<Unknown>) {
         let (type_, schema) = self.dereference(schema);
         match value {
             Value::Object(fields) => {
                 let properties = schema.get("properties").and_then(Value::as_object);
                 for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
-                    let path = join(path, name);
+                    let path = Path::Field(path, name);
                     if let Some(properties) = properties {
                         match properties.get(name) {
                             Some(property) => self.walk(property, value, &path, unknown),
                             None if is_alias(type_, name) => {}
                             None => unknown.push(Unknown {
-                                path,
+                                path: path.text(),
                                 nearest: nearest(name, properties.keys().map(String::as_str))
                                     .map(str::to_owned),
                             }),
@@ -135,7 +152,7 @@ impl Schema {
             Value::Array(items) => {
                 if let Some(each) = schema.get("items") {
                     for (index, item) in items.iter().enumerate() {
-                        self.walk(each, item, &format!("{path}[{index}]"), unknown);
+                        self.walk(each, item, &Path::Item(path, index), unknown);
                     }
                 }
             }
@@ -150,15 +167,12 @@ impl Schema {
         let (mut type_, mut schema) = (title.unwrap_or_default(), schema);
         loop {
             if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
-                let pointer = reference.trim_start_matches('#');
-                match self.0.pointer(pointer) {
-                    Some(target) => {
-                        type_ = pointer.rsplit('/').next().unwrap_or_default();
-                        schema = target;
-                    }
+                let name = reference.strip_prefix("#/$defs/").unwrap_or_default();
+                match self.0.get("$defs").and_then(|types| types.get(name)) {
+                    Some(target) => (type_, schema) = (name, target),
                     None => return (type_, schema),
                 }
-            } else if let Some(first) = schema.pointer("/anyOf/0") {
+            } else if let Some(first) = schema.get("anyOf").and_then(|any| any.get(0)) {
                 schema = first;
             } else {
                 return (type_, schema);

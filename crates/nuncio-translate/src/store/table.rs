@@ -4,18 +4,18 @@ use imbl::OrdMap;
 use nuncio_api::{ObjectMeta, SourceRef};
 use nuncio_model::{Origin, ResourceId};
 
-use super::tracker::{Read, Tracker};
+use super::tracker::{Read, Tracker, read};
 
 /// One typed object.
 #[derive(Clone, Debug)]
 pub struct Object<T> {
     pub id: Arc<ResourceId>,
-    pub meta: ObjectMeta,
+    pub meta: Arc<ObjectMeta>,
     pub source: SourceRef,
     /// Emissary's key of a resource, `<name>.<namespace>.<n>`: n is 1 for an object, and counts
     /// the documents of an annotation, whose name and namespace are the parent's. Everything that
     /// is first or last is so by this key.
-    pub rkey: String,
+    pub rkey: Arc<str>,
     /// The field of the resource that this was made of, where nobody wrote it as an object of its
     /// own.
     pub part: Option<Arc<str>>,
@@ -82,27 +82,19 @@ impl<T> Table<T> {
         self.tracker = tracker.clone();
     }
 
-    /// The same objects, of which it is not noted who reads them.
-    pub(super) fn apart(&self) -> Self {
-        Self {
-            tracker: Tracker::default(),
-            ..self.clone()
-        }
-    }
-
     pub fn get(&self, namespace: &str, name: &str) -> Option<&Arc<Object<T>>> {
-        self.tracker.read(|| self.object(namespace, name));
+        read(self.object(namespace, name));
         self.counting.get(namespace)?.get(name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.tracker.read(|| Read::Table(self.name));
+        read(Read::Table(self.name));
         self.counting.values().flat_map(OrdMap::values)
     }
 
     /// The objects of one namespace.
     pub fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.tracker.read(|| Read::Table(self.name));
+        read(Read::Table(self.name));
         let objects = self.counting.get(namespace);
         objects.into_iter().flat_map(OrdMap::values)
     }
@@ -115,18 +107,18 @@ impl<T> Table<T> {
     }
 
     pub fn len(&self) -> usize {
-        self.tracker.read(|| Read::Table(self.name));
+        read(Read::Table(self.name));
         self.counting.values().map(OrdMap::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tracker.read(|| Read::Table(self.name));
+        read(Read::Table(self.name));
         self.counting.is_empty()
     }
 
     /// Those that are there and do not count.
     pub fn left_out(&self) -> impl Iterator<Item = &Arc<Object<T>>> {
-        self.tracker.read(|| Read::Table(self.name));
+        read(Read::Table(self.name));
         self.left_out.values().flat_map(OrdMap::values)
     }
 
@@ -164,11 +156,11 @@ impl<T> Table<T> {
         }
     }
 
-    fn object(&self, namespace: &str, name: &str) -> Read {
+    fn object<'a>(&self, namespace: &'a str, name: &'a str) -> Read<'a> {
         Read::Object {
             table: self.name,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            namespace,
+            name,
         }
     }
 }

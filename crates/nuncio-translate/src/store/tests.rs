@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use nuncio_api::yaml;
-use nuncio_api::{ObjectMeta, RawObject, SourceRef};
+use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::{Reason, Severity};
 use serde_json::Value;
 
@@ -22,10 +22,10 @@ fn raw(document: usize, body: Value) -> RawObject {
         meta.namespace = "default".to_owned();
     }
     RawObject {
-        api_version: body["apiVersion"].as_str().unwrap().to_owned(),
-        kind: body["kind"].as_str().unwrap().to_owned(),
-        meta,
-        body,
+        api_version: body["apiVersion"].as_str().unwrap().into(),
+        kind: body["kind"].as_str().unwrap().into(),
+        meta: Arc::new(meta),
+        body: Body::from(&body),
         source: SourceRef::File {
             path: Arc::from("test.yaml"),
             document,
@@ -246,10 +246,10 @@ fn annotations_define_resources_that_live_with_their_parent() {
     let mut store = store(ANNOTATED);
     let a = store.mappings.get("default", "a").unwrap();
     assert_eq!(a.spec.prefix.as_deref(), Some("/annotated/"));
-    assert_eq!(a.rkey, "web.default.1");
+    assert_eq!(&*a.rkey, "web.default.1");
     assert_eq!(a.meta.labels["app"], "web");
     let b = store.mappings.get("other", "b").unwrap();
-    assert_eq!(b.rkey, "web.default.3");
+    assert_eq!(&*b.rkey, "web.default.3");
     let found = entries(&store);
     assert_eq!(found.len(), 1);
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use nuncio_api::ObjectMeta;
 use nuncio_api::getambassador::{TlsContext, TlsModuleCertificate, TlsModuleClient};
 use nuncio_api::path::join;
 use nuncio_model::{Reason, Report};
@@ -53,13 +54,15 @@ pub(super) fn contexts(
         if name == SERVER && !reader.terminate(config, &mut spec) {
             continue;
         }
-        let mut meta = module.meta.clone();
-        meta.name.clone_from(name);
+        let meta = Arc::new(ObjectMeta {
+            name: name.to_owned(),
+            ..ObjectMeta::clone(&module.meta)
+        });
         contexts.push(Arc::new(Object {
             id: Arc::clone(&module.id),
             meta,
             source: module.source.clone(),
-            rkey: module.rkey.clone(),
+            rkey: Arc::clone(&module.rkey),
             part: Some(field.into()),
             spec,
         }));

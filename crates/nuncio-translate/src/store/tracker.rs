@@ -1,66 +1,133 @@
 //! Who reads what of the store, and what of it has changed: a translation leaves alone what has read
 //! nothing that changed. Tables see to it themselves, so that no reader can be forgotten.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The table whose changed objects are known by their names.
+const MAPPINGS: &str = "mappings";
+
 /// Something of the store that can be read, and can change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Read {
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Read<'a> {
     /// An object, which need not be there.
     Object {
         table: &'static str,
-        namespace: String,
-        name: String,
+        namespace: &'a str,
+        name: &'a str,
     },
     /// Which objects there are in a table.
     Table(&'static str),
     /// The EndpointSlices of a Service.
     SlicesOf {
-        namespace: String,
-        service: String,
+        namespace: &'a str,
+        service: &'a str,
     },
-    File(Arc<str>),
+    File(&'a str),
 }
 
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tracker(Arc<Mutex<State>>);
+/// A hash of a [`Read`], which is a tenth of it. Where two have the same, what reads one is also made
+/// again when the other changes, and becomes what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ReadId(u64);
 
+impl Read<'_> {
+    /// The service as the table of Services has it.
+    pub(crate) fn service<'a>(namespace: &'a str, name: &'a str) -> Read<'a> {
+        Read::Object {
+            table: "services",
+            namespace,
+            name,
+        }
+    }
+
+    pub(crate) fn id(&self) -> ReadId {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        ReadId(hasher.finish())
+    }
+}
+
+/// All that some work has read, each once.
+pub(crate) type Reads = Box<[ReadId]>;
+
+/// What is not as it was.
 #[derive(Debug, Default)]
-struct State {
-    recorded: Option<BTreeSet<Read>>,
-    changed: BTreeSet<Read>,
+pub(crate) struct Changed {
+    reads: HashSet<ReadId>,
+    /// By namespace and name.
+    mappings: BTreeSet<(String, String)>,
 }
+
+impl Changed {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ReadId> {
+        self.reads.iter()
+    }
+
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = &(String, String)> {
+        self.mappings.iter()
+    }
+
+    /// Whether any of these is among it.
+    pub(crate) fn has_any(&self, reads: &[ReadId]) -> bool {
+        reads.iter().any(|read| self.reads.contains(read))
+    }
+}
+
+thread_local! {
+    /// What this thread reads, while it is recorded: several read at once, each for itself.
+    static RECORDED: RefCell<Option<Vec<ReadId>>> = const { RefCell::new(None) };
+}
+
+/// Notes that something is read.
+pub(super) fn read(what: Read<'_>) {
+    RECORDED.with_borrow_mut(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.push(what.id());
+        }
+    });
+}
+
+/// What is read meanwhile, by this thread.
+pub(crate) fn record<T>(work: impl FnOnce() -> T) -> (T, Reads) {
+    RECORDED.set(Some(Vec::new()));
+    let result = work();
+    let mut recorded = RECORDED.take().unwrap_or_default();
+    recorded.sort_unstable();
+    recorded.dedup();
+    (result, recorded.into())
+}
+
+/// What changes in one store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tracker(Arc<Mutex<Changed>>);
 
 impl Tracker {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn changed(&self) -> MutexGuard<'_, Changed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn read(&self, what: impl FnOnce() -> Read) {
-        if let Some(recorded) = &mut self.state().recorded {
-            recorded.insert(what());
+    pub(super) fn change(&self, what: Read<'_>) {
+        let mut changed = self.changed();
+        if let Read::Object {
+            table,
+            namespace,
+            name,
+        } = what
+        {
+            changed.reads.insert(Read::Table(table).id());
+            if table == MAPPINGS {
+                let name = (namespace.to_owned(), name.to_owned());
+                changed.mappings.insert(name);
+            }
         }
-    }
-
-    pub(super) fn change(&self, what: Read) {
-        let mut state = self.state();
-        if let Read::Object { table, .. } = what {
-            state.changed.insert(Read::Table(table));
-        }
-        state.changed.insert(what);
+        changed.reads.insert(what.id());
     }
 
     /// What changed since the last call.
-    pub(super) fn take_changed(&self) -> BTreeSet<Read> {
-        std::mem::take(&mut self.state().changed)
-    }
-
-    /// What is read meanwhile.
-    pub(super) fn record<T>(&self, work: impl FnOnce() -> T) -> (T, BTreeSet<Read>) {
-        self.state().recorded = Some(BTreeSet::new());
-        let result = work();
-        let recorded = self.state().recorded.take();
-        (result, recorded.unwrap_or_default())
+    pub(super) fn take_changed(&self) -> Changed {
+        std::mem::take(&mut self.changed())
     }
 }

@@ -13,14 +13,13 @@ fn kind(name: &str) -> Kind {
     }
 }
 
-fn text(kind: &str, name: &str, prefix: &str) -> Arc<RawValue> {
-    let body = serde_json::json!({
+fn body(kind: &str, name: &str, prefix: &str) -> Body {
+    Body::from(&serde_json::json!({
         "apiVersion": "getambassador.io/v3alpha1",
         "kind": kind,
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"prefix": prefix},
-    });
-    to_raw_value(&body).unwrap().into()
+    }))
 }
 
 fn name(name: &str) -> Name {
@@ -28,11 +27,11 @@ fn name(name: &str) -> Name {
 }
 
 fn listed(object: &str, prefix: &str) -> What {
-    What::Listed(name(object), text("Mapping", object, prefix))
+    What::Listed(name(object), body("Mapping", object, prefix))
 }
 
 fn changed(object: &str, prefix: &str) -> What {
-    What::Changed(name(object), text("Mapping", object, prefix))
+    What::Changed(name(object), body("Mapping", object, prefix))
 }
 
 /// A state, its kinds and who follows them.
@@ -90,7 +89,8 @@ impl Scene {
         }
         let changes = self.state.changes();
         let came = changes.upserted.iter().map(|object| {
-            let prefix = object.body["spec"]["prefix"].as_str().unwrap_or_default();
+            let body = object.body.to_value();
+            let prefix = body["spec"]["prefix"].as_str().unwrap_or_default();
             format!("+{} {prefix}", object.meta.name)
         });
         let went = changes.deleted.iter().map(|key| format!("-{}", key.name));

@@ -125,12 +125,12 @@ pub(super) fn groups(scene: &Scene) -> BTreeMap<String, GroupInfo<'_>> {
 pub(super) fn route_info<'a>(document: &Document<'a>) -> Vec<RouteInfo<'a>> {
     let groups = &document.scene.served.inventory.groups;
     let shown = match document.about {
-        About::Everything => groups.as_slice(),
-        About::Group(index) => &groups[index..=index],
-        _ => &[],
+        About::Everything => 0..groups.len(),
+        About::Group(index) => index..index + 1,
+        _ => 0..0,
     };
     let scene = document.scene;
-    shown.iter().map(|group| route(scene, group)).collect()
+    shown.map(|index| route(scene, &groups[index])).collect()
 }
 
 fn route<'a>(scene: &'a Scene, group: &'a HttpGroup) -> RouteInfo<'a> {

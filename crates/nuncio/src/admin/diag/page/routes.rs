@@ -11,7 +11,6 @@ pub(super) fn routes(scene: &Scene, view: &View) -> Markup {
     let groups = &scene.served.inventory.groups;
     let found: Vec<(usize, &HttpGroup)> = groups
         .iter()
-        .map(AsRef::as_ref)
         .enumerate()
         .filter(|(_, group)| found(group, view))
         .collect();
