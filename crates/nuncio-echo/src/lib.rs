@@ -4,7 +4,9 @@
 //! that reached it, so that a person or a test sees what a gateway did. One port takes HTTP/1.1 and
 //! HTTP/2 (with prior knowledge, or by ALPN), WebSocket on any path (every message comes back) and
 //! gRPC on any path (the message comes back; below `/Stream` three times; `grpc.health.v1` says
-//! SERVING of the whole and of the service with the upstream's name, and knows no other).
+//! SERVING of the whole and of the service with the upstream's name, and knows no other). It is an
+//! authorization service for Envoy, too: over HTTP because every answer is one, over gRPC by
+//! `envoy.service.auth.v3`, where 200 allows.
 //!
 //! A request can ask for more, by header or by query parameter of the same name:
 //!
@@ -15,7 +17,9 @@
 //! | `x-echo-header` | adds `name=value` to the response |
 //! | `x-echo-size` | answers with so many bytes instead |
 //! | `x-echo-grpc-status` | ends gRPC with this status |
+//! | `x-echo-at` | only the upstream with this name does what is asked |
 
+mod authorize;
 pub mod certs;
 pub mod client;
 mod port;

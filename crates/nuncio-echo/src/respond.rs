@@ -21,10 +21,11 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::authorize;
 use crate::seen::Seen;
 use crate::server::Upstream;
 
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// How much of a request's body is shown.
 const SHOWN_BODY: usize = 64 * 1024;
@@ -53,9 +54,12 @@ pub(crate) async fn respond(
     peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    if authorize::is_meant(&request) {
+        return Ok(authorize::check(&upstream, request).await);
+    }
     let seen = seen(&request);
     let count = upstream.seen.push(seen.clone());
-    let wishes = Wishes::of(&request);
+    let wishes = Wishes::of(&upstream, &seen);
     if let Some(delay) = wishes.next(&upstream, "x-echo-delay") {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
@@ -242,28 +246,31 @@ fn seen(request: &Request<Incoming>) -> Seen {
 }
 
 /// What a request asks for, in headers and query parameters.
-struct Wishes(Vec<(String, String)>);
+pub(crate) struct Wishes(Vec<(String, String)>);
 
 impl Wishes {
-    fn of(request: &Request<Incoming>) -> Self {
-        let headers = request
-            .headers()
+    pub(crate) fn of(upstream: &Upstream, seen: &Seen) -> Self {
+        let headers = seen
+            .headers
             .iter()
-            .filter(|(name, _)| name.as_str().starts_with("x-echo-"))
-            .map(|(name, value)| {
-                let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                (name.as_str().to_owned(), value)
-            });
-        let query = request.uri().query().unwrap_or_default().split('&');
-        let query = query
-            .filter_map(|pair| pair.split_once('='))
-            .filter(|(name, _)| name.starts_with("x-echo-"))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self(headers.chain(query).collect())
+            .flat_map(|(name, values)| values.iter().map(move |value| (&**name, &**value)));
+        let query = seen.path.split_once('?').map_or("", |(_, query)| query);
+        let query = query.split('&').filter_map(|pair| pair.split_once('='));
+        let all = Self(
+            headers
+                .chain(query)
+                .filter(|(name, _)| name.starts_with("x-echo-"))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        );
+        match all.get("x-echo-at") {
+            Some(name) if name != upstream.name => Self(Vec::new()),
+            _ => all,
+        }
     }
 
     /// The next of a list of values, the last one for ever.
-    fn next<T: FromStr>(&self, upstream: &Upstream, name: &str) -> Option<T> {
+    pub(crate) fn next<T: FromStr>(&self, upstream: &Upstream, name: &str) -> Option<T> {
         let values: Vec<&str> = self.get(name)?.split(',').map(str::trim).collect();
         let key = self.get("x-echo-key").unwrap_or_default();
         let nth = upstream.nth(format!("{name}:{key}"));
@@ -274,7 +281,7 @@ impl Wishes {
         self.all(name).next()
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
             .filter(move |(wish, _)| wish == name)

@@ -101,10 +101,13 @@ fn discovery(message: &mut cds::Cluster, discovery: &Discovery) -> Option<Arc<st
             lookup,
             family,
             respect_ttl,
+            others,
         } => {
+            let others = others.iter().map(|(host, port)| (host, port));
+            let all = std::iter::once((host, port)).chain(others);
             message.load_assignment = Some(assignment(
                 &message.name,
-                std::iter::once(named_address(host, *port)),
+                all.map(|(host, port)| named_address(host, *port)),
             ));
             message.dns_lookup_family = match family {
                 DnsFamily::V4Only => DnsLookupFamily::V4Only,

@@ -12,11 +12,13 @@ use nuncio_envoy_api::envoy::extensions::filters::http::buffer::v3::Buffer;
 use nuncio_envoy_api::envoy::extensions::filters::http::compressor::v3 as compressor;
 use nuncio_envoy_api::envoy::extensions::filters::http::cors::v3::Cors;
 use nuncio_envoy_api::envoy::extensions::filters::http::custom_response::v3::CustomResponse;
+use nuncio_envoy_api::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_http1_bridge::v3 as grpc_bridge;
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_stats::v3 as grpc_stats;
 use nuncio_envoy_api::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
 use nuncio_envoy_api::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use nuncio_envoy_api::envoy::extensions::filters::http::lua::v3::Lua;
+use nuncio_envoy_api::envoy::extensions::filters::http::ratelimit::v3::RateLimit;
 use nuncio_envoy_api::envoy::extensions::filters::http::rbac::v3::Rbac;
 use nuncio_envoy_api::envoy::extensions::filters::http::router::v3::Router;
 use nuncio_envoy_api::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -26,6 +28,7 @@ use nuncio_envoy_api::envoy::r#type::matcher::v3::{StringMatcher, string_matcher
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::Resource;
+use nuncio_model::external::{AUTHORIZATION, RATE_LIMIT};
 use nuncio_model::filter::{
     ADDRESS_ACCESS, ERROR_RESPONSES, FilterConfig, GrpcMethods, GrpcStats, Gzip, GzipLevel,
     GzipStrategy, HttpFilter, LUA, ROUTE_ERROR_RESPONSES,
@@ -33,6 +36,7 @@ use nuncio_model::filter::{
 use prost::Name;
 
 use crate::error_response;
+use crate::external;
 use crate::proto::{ads, bool_value, inline_string, runtime_flag, uint32};
 use crate::rbac;
 use crate::resource;
@@ -91,7 +95,7 @@ pub(crate) fn discovered(name: &Arc<str>) -> Entry {
         name: name.to_string(),
         config_type: Some(ConfigType::ConfigDiscovery(core::ExtensionConfigSource {
             config_source: Some(ads()),
-            type_urls: vec![type_url(name)],
+            type_urls: type_urls(name),
             default_config: default_settings(name),
             ..Default::default()
         })),
@@ -99,9 +103,11 @@ pub(crate) fn discovered(name: &Arc<str>) -> Entry {
     }
 }
 
-/// The type of the settings of the filter with a name.
-fn type_url(name: &str) -> String {
-    match name {
+/// The types that the settings of the filter with a name may have.
+fn type_urls(name: &str) -> Vec<String> {
+    let type_url = match name {
+        AUTHORIZATION => return vec![ExtAuthz::type_url(), Lua::type_url()],
+        RATE_LIMIT => return vec![RateLimit::type_url(), Lua::type_url()],
         "envoy.filters.http.grpc_http1_bridge" => grpc_bridge::Config::type_url(),
         "envoy.filters.http.grpc_web" => GrpcWeb::type_url(),
         "envoy.filters.http.grpc_stats" => grpc_stats::FilterConfig::type_url(),
@@ -111,7 +117,8 @@ fn type_url(name: &str) -> String {
         ERROR_RESPONSES | ROUTE_ERROR_RESPONSES => CustomResponse::type_url(),
         ADDRESS_ACCESS => Rbac::type_url(),
         other => unreachable!("invariant: {other} is the name of a filter"),
-    }
+    };
+    vec![type_url]
 }
 
 /// What a filter does whose settings Envoy never took; without it, it answers 500. Only a script can
@@ -145,6 +152,10 @@ fn settings(config: &FilterConfig) -> Any {
         FilterConfig::ErrorResponses(responses) => pack(&error_response::filter(responses)),
         FilterConfig::RouteErrorResponses => pack(&error_response::filter(&[])),
         FilterConfig::AddressAccess(access) => pack(&rbac::address_access(access)),
+        FilterConfig::Authorization(asked) => pack(&external::authorization(asked)),
+        FilterConfig::Refusal(refusal) => pack(&external::refusal(refusal)),
+        FilterConfig::RateLimit(asked) => pack(&external::rate_limit(asked)),
+        FilterConfig::Off(_) => pack(&Lua::default()),
     }
 }
 

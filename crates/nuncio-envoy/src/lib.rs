@@ -9,6 +9,7 @@ mod cluster;
 mod encoded;
 mod endpoints;
 mod error_response;
+mod external;
 mod filter;
 mod health;
 mod inquiry;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use imbl::ordmap::DiffItem;
 use nuncio_envoy_api::json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
+use nuncio_model::external::Asks;
 use nuncio_model::route::Route;
 use nuncio_model::{Gateway, Named};
 use prost::Message;
@@ -157,9 +159,9 @@ fn changes<T: PartialEq>(
     }
 }
 
-/// One route in Envoy's words, as people write them.
-pub fn route_json(each: &Route) -> Result<Value, json::Error> {
-    let any = nuncio_envoy_api::pack(&route::route(each));
+/// One route of a table about whose requests this is asked, in Envoy's words, as people write them.
+pub fn route_json(each: &Route, asks: &Asks) -> Result<Value, json::Error> {
+    let any = nuncio_envoy_api::pack(&route::route(each, asks));
     json::body_to_json(&any.type_url, &any.value)
 }
 

@@ -95,7 +95,7 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
         .filter_chains
         .iter()
         .filter_map(FilterChain::http)
-        .flat_map(|http| &http.filters)
+        .flat_map(|http| http.filters.iter().chain(&http.late_filters))
         .map(|name| (ResourceType::ExtensionConfig, name));
     let certificates = listener
         .filter_chains
@@ -233,10 +233,9 @@ fn http_connection_manager(
         http_filters: misdirected
             .into_iter()
             .chain(http.filters.iter().map(filter::discovered))
-            .chain([
-                filter::cors(),
-                filter::router(options.suppress_envoy_headers),
-            ])
+            .chain([filter::cors()])
+            .chain(http.late_filters.iter().map(filter::discovered))
+            .chain([filter::router(options.suppress_envoy_headers)])
             .collect(),
         access_log: vec![log::access_log(&options.access_log)],
         server_name: options.server_name.to_string(),

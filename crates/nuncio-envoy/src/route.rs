@@ -8,6 +8,7 @@ use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::envoy::extensions::filters::http::cors::v3 as cors;
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
+use nuncio_model::external::Asks;
 use nuncio_model::filter::{ERROR_RESPONSES, ROUTE_ERROR_RESPONSES};
 use nuncio_model::route::{
     Action, Cors, ErrorResponses, Forward, HashPolicy, HeaderAddition, HeaderEdits, HeaderMatch,
@@ -19,13 +20,15 @@ use crate::cluster::routing_priority;
 use crate::proto::{
     bool_value, duration, regex, regex_and_substitute, runtime_fraction, string_matcher, uint32,
 };
-use crate::{error_response, filter};
+use crate::{error_response, external, filter};
 
-pub(crate) fn route(route: &Route) -> rds::Route {
+/// A route of a table about whose requests this is asked.
+pub(crate) fn route(route: &Route, asks: &Asks) -> rds::Route {
     let mut typed_per_filter_config = BTreeMap::new();
     if let Some(policy) = &route.cors {
         typed_per_filter_config.insert(filter::CORS.to_owned(), cors_policy(policy));
     }
+    typed_per_filter_config.extend(external::of_route(&route.action, asks));
     let action = match &route.action {
         Action::Forward(forward) => {
             match &forward.error_responses {
@@ -41,7 +44,7 @@ pub(crate) fn route(route: &Route) -> rds::Route {
                     );
                 }
             }
-            rds::route::Action::Route(route_action(forward))
+            rds::route::Action::Route(route_action(forward, asks))
         }
         Action::Redirect(redirect) => rds::route::Action::Redirect(redirect_action(redirect)),
         Action::DirectResponse { status, body } => {
@@ -117,7 +120,7 @@ fn query_parameter_matcher(parameter: &QueryParameterMatch) -> rds::QueryParamet
     }
 }
 
-fn route_action(forward: &Forward) -> rds::RouteAction {
+fn route_action(forward: &Forward, asks: &Asks) -> rds::RouteAction {
     use rds::route_action::{ClusterSpecifier, HostRewriteSpecifier, UpgradeConfig};
     let mut action = rds::RouteAction {
         cluster_specifier: Some(ClusterSpecifier::Cluster(forward.cluster.to_string())),
@@ -135,6 +138,7 @@ fn route_action(forward: &Forward) -> rds::RouteAction {
             .collect(),
         priority: routing_priority(forward.priority).into(),
         hash_policy: forward.hash_policy.iter().map(hash_policy).collect(),
+        rate_limits: external::rate_limits(forward, asks),
         host_rewrite_specifier: match &forward.host_rewrite {
             HostRewrite::None => None,
             HostRewrite::Literal(host) => {
@@ -178,7 +182,7 @@ fn hash_policy(policy: &HashPolicy) -> rds::route_action::HashPolicy {
 }
 
 /// Switches a filter off for a route, also one that is not there.
-fn disabled() -> Any {
+pub(crate) fn disabled() -> Any {
     pack(&rds::FilterConfig {
         disabled: true,
         ..Default::default()

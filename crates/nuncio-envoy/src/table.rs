@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
 use nuncio_envoy_api::resource::Resource;
+use nuncio_model::external::Asks;
 use nuncio_model::route::{RouteTable, VirtualHost};
 
 use crate::encoded::{Encoded, put_field};
-use crate::matcher;
 use crate::proto::bool_value;
 use crate::route::{headers_to_add, headers_to_remove};
 use crate::statistics::virtual_clusters;
+use crate::{external, matcher};
 
 /// How Envoy finds a route. The answers are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,9 +28,14 @@ pub enum RouteSearch {
 /// Up to here a list is as fast as a tree, and easier to read.
 const SHORT: usize = 32;
 
-/// What was encoded of a route table the last time, by the names of its virtual hosts.
+/// What was encoded of a route table the last time.
 #[derive(Default)]
-pub(crate) struct Memory(BTreeMap<Arc<str>, matcher::Memory>);
+pub(crate) struct Memory {
+    /// Routes are encoded for what is asked about their table.
+    asks: Asks,
+    /// By the names of the virtual hosts.
+    hosts: BTreeMap<Arc<str>, matcher::Memory>,
+}
 
 /// Encodes a route table to be searched in this way.
 pub fn route_configuration_with(table: &RouteTable, search: RouteSearch) -> Resource {
@@ -40,19 +46,29 @@ pub fn route_configuration_with(table: &RouteTable, search: RouteSearch) -> Reso
 pub(crate) fn route_configuration(memory: &mut Memory, table: &RouteTable) -> Resource {
     let hosts = table.virtual_hosts.iter();
     let names: HashSet<&Arc<str>> = hosts.map(|host| &host.name).collect();
-    memory.0.retain(|name, _| names.contains(name));
+    memory.hosts.retain(|name, _| names.contains(name));
     remembering(memory, table, RouteSearch::Fastest)
 }
 
 fn remembering(memory: &mut Memory, table: &RouteTable, search: RouteSearch) -> Resource {
+    if memory.asks != table.asks {
+        *memory = Memory {
+            asks: table.asks.clone(),
+            hosts: BTreeMap::new(),
+        };
+    }
     let mut configuration = Encoded::of(&rds::RouteConfiguration {
         name: table.name.to_string(),
+        typed_per_filter_config: external::of_table(&table.asks),
         // A route may come before its cluster: then it answers 503, and the table is not refused.
         validate_clusters: bool_value(false),
         ..Default::default()
     });
     for host in &table.virtual_hosts {
-        let memory = memory.0.entry(Arc::clone(&host.name)).or_default();
+        let memory = memory
+            .hosts
+            .entry(Arc::clone(&host.name))
+            .or_insert_with(|| matcher::Memory::new(table.asks.clone()));
         configuration.field(
             CONFIGURATION_VIRTUAL_HOSTS,
             virtual_host(memory, host, search),

@@ -29,20 +29,12 @@ pub(crate) struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// `stopped` is what a filter answers before the route does.
-    pub(crate) fn outcome(&self, stopped: Option<&Outcome>) -> Outcome {
+    /// `stopped` is what a filter answers before the route does, `refused` one after CORS.
+    pub(crate) fn outcome(&self, stopped: Option<&Outcome>, refused: Option<&Outcome>) -> Outcome {
         // Envoy looks at the route for upgrades before it asks any filter.
-        let refused = upgrade::refused(self.route, self.arrived).or_else(|| stopped.cloned());
-        if let Some(mut refused) = refused {
-            // A route that would have gone to an upstream changes every answer.
-            if let Outcome::Refused {
-                response_headers, ..
-            } = &mut refused
-                && let Action::Forward(_) = self.route.action
-            {
-                *response_headers = self.response_headers(self.arrived, Vec::new());
-            }
-            return refused;
+        let stopped = upgrade::refused(self.route, self.arrived).or_else(|| stopped.cloned());
+        if let Some(stopped) = stopped {
+            return self.refusal(stopped, Vec::new());
         }
         let policy = self.route.cors.as_ref();
         let told = policy.and_then(|policy| cors::tell(self.patterns, policy, self.arrived));
@@ -56,6 +48,9 @@ impl Taken<'_> {
             Some(Told::Beside(headers)) => headers,
             None => Vec::new(),
         };
+        if let Some(refused) = refused {
+            return self.refusal(refused.clone(), told);
+        }
         match &self.route.action {
             Action::Redirect(to) => self.redirect(to, told),
             Action::DirectResponse { status, body } => Outcome::DirectResponse {
@@ -65,6 +60,18 @@ impl Taken<'_> {
             },
             Action::Forward(to) => self.forward(to, told),
         }
+    }
+
+    /// A route that would have gone to an upstream changes every answer.
+    fn refusal(&self, mut refused: Outcome, told: Vec<HeaderChange>) -> Outcome {
+        if let Outcome::Refused {
+            response_headers, ..
+        } = &mut refused
+            && let Action::Forward(_) = self.route.action
+        {
+            *response_headers = self.response_headers(self.arrived, told);
+        }
+        refused
     }
 
     /// Of the route first, then of the virtual host; what the CORS filter says stands in place of

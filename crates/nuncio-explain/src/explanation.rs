@@ -90,6 +90,9 @@ pub struct VirtualHost {
 pub struct Share {
     pub percent: u32,
     pub route: Option<Route>,
+    /// Services that are asked about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Filter>,
     pub outcome: Outcome,
 }
 
@@ -225,6 +228,7 @@ impl Explanation {
         self.outcomes = vec![Share {
             percent: 100,
             route: None,
+            checks: Vec::new(),
             outcome,
         }];
     }
@@ -251,6 +255,8 @@ impl Explanation {
         );
         for share in &mut self.outcomes {
             sources.extend(share.route.as_mut().map(|route| &mut route.source));
+            let checks = share.checks.iter_mut();
+            sources.extend(checks.filter_map(|filter| filter.source.as_mut()));
             let clusters: Vec<&mut Cluster> = match &mut share.outcome {
                 Outcome::Tcp { clusters } => clusters.iter_mut().map(|c| &mut c.cluster).collect(),
                 Outcome::Forward(forward) => {

@@ -71,6 +71,11 @@ fn says(config: &FilterConfig) -> &'static str {
         FilterConfig::ErrorResponses(_) => "may give an error other words",
         FilterConfig::RouteErrorResponses => "may give an error the words of its route",
         FilterConfig::AddressAccess(_) => "the client's address is allowed",
+        // Those are asked after CORS.
+        FilterConfig::Authorization(_)
+        | FilterConfig::Refusal(_)
+        | FilterConfig::RateLimit(_)
+        | FilterConfig::Off(_) => "does nothing",
     }
 }
 

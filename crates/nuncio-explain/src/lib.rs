@@ -23,6 +23,7 @@
 
 mod action;
 mod arrival;
+mod checks;
 mod choice;
 mod closest;
 mod connection;
@@ -98,11 +99,13 @@ impl<'g> Explainer<'g> {
         };
         let stopped = filters::ask(gateway, request, connection, &arrived, explanation);
         let Some(host) = found.map(|found| found.host) else {
+            let refused = checks::of(gateway, connection.http, None, &arrived).refused;
             let without_host = || closest::without_host(table, connection, &arrived);
-            return explanation.end(stopped.unwrap_or_else(without_host));
+            return explanation.end(stopped.or(refused).unwrap_or_else(without_host));
         };
         let shared = choices.len() > 1;
         for chosen in &choices {
+            let checks = checks::of(gateway, connection.http, chosen.route, &arrived);
             let taken = chosen.route.map(|route| action::Taken {
                 gateway,
                 patterns,
@@ -111,9 +114,9 @@ impl<'g> Explainer<'g> {
                 route,
                 arrived: &arrived,
             });
-            let outcome = match (taken, &stopped) {
-                (Some(taken), stopped) => taken.outcome(stopped.as_ref()),
-                (None, Some(stopped)) => stopped.clone(),
+            let outcome = match (taken, stopped.as_ref().or(checks.refused.as_ref())) {
+                (Some(taken), _) => taken.outcome(stopped.as_ref(), checks.refused.as_ref()),
+                (None, Some(refused)) => refused.clone(),
                 (None, None) => closest::without_route(
                     patterns,
                     host,
@@ -126,6 +129,10 @@ impl<'g> Explainer<'g> {
             explanation.outcomes.push(Share {
                 percent: chosen.percent,
                 route: chosen.described(),
+                checks: match stopped {
+                    Some(_) => Vec::new(),
+                    None => checks.filters,
+                },
                 outcome,
             });
         }

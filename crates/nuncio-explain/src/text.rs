@@ -85,6 +85,10 @@ fn outcome(share: &Share, say: &mut impl FnMut(&'static str, String)) {
             format!("{} ({place} of {of}) [{}]", route.matches, route.source),
         );
     }
+    for filter in &share.checks {
+        let (name, says) = (&filter.name, &filter.says);
+        say("filter", format!("{name}: {says}{}", place(&filter.source)));
+    }
     match &share.outcome {
         Outcome::NotConnected { why, help } => {
             say("answer", format!("none: {why}"));

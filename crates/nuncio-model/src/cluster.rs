@@ -109,6 +109,8 @@ pub enum Discovery {
         lookup: DnsLookup,
         family: DnsFamily,
         respect_ttl: bool,
+        /// Names and addresses beside it.
+        others: Vec<(Arc<str>, u16)>,
     },
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::external::{AUTHORIZATION, Authorization, RATE_LIMIT, RateLimit};
 use crate::report::Origin;
 use crate::value::{FormatString, LogFormat, LuaScript};
 
@@ -33,6 +34,12 @@ pub enum FilterConfig {
     /// For the routes that have error responses of their own.
     RouteErrorResponses,
     AddressAccess(AddressAccess),
+    Authorization(Authorization),
+    /// Answers 500 where nobody is known to be asked.
+    Refusal(Refusal),
+    RateLimit(RateLimit),
+    /// Does nothing, in the place of the filter with this name.
+    Off(&'static str),
 }
 
 impl FilterConfig {
@@ -48,6 +55,9 @@ impl FilterConfig {
             Self::ErrorResponses(_) => ERROR_RESPONSES,
             Self::RouteErrorResponses => ROUTE_ERROR_RESPONSES,
             Self::AddressAccess(_) => ADDRESS_ACCESS,
+            Self::Authorization(_) | Self::Refusal(_) => AUTHORIZATION,
+            Self::RateLimit(_) => RATE_LIMIT,
+            Self::Off(name) => name,
         }
     }
 }
@@ -64,6 +74,13 @@ pub const ROUTE_ERROR_RESPONSES: &str = "envoy.filters.http.custom_response.rout
 
 /// The filter that goes by addresses.
 pub const ADDRESS_ACCESS: &str = "envoy.filters.http.rbac.address";
+
+/// What stands in the place of an authorization that is wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Refusal {
+    /// Says which it is.
+    pub key: Arc<str>,
+}
 
 /// Telemetry of gRPC methods (`filters.http.grpc_stats`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

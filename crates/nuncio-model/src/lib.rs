@@ -7,6 +7,7 @@
 //! error paths.
 
 pub mod cluster;
+pub mod external;
 pub mod filter;
 pub mod listener;
 pub mod report;

@@ -125,6 +125,8 @@ pub struct HttpConnectionManager {
     pub http3: bool,
     /// Names of [`crate::Gateway::filters`] entries, in the order in which requests meet them.
     pub filters: Vec<Arc<str>>,
+    /// The same, after CORS: those that ask others.
+    pub late_filters: Vec<Arc<str>>,
     /// What all connection managers have in common.
     pub options: Arc<HttpOptions>,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::external::{Asks, Checks};
 use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
@@ -21,6 +22,7 @@ pub struct RouteTable {
     /// Named after its listener, never after its contents: a renamed table drains connections.
     pub name: Arc<str>,
     pub virtual_hosts: Vec<VirtualHost>,
+    pub asks: Asks,
 }
 
 /// Hosts with the same routes.
@@ -132,6 +134,8 @@ pub struct Forward {
     /// What a hashing load balancer goes by.
     pub hash_policy: Option<HashPolicy>,
     pub error_responses: ErrorResponses,
+    /// `None` where services are asked as of every route.
+    pub checks: Option<Box<Checks>>,
 }
 
 /// `RouteAction.HashPolicy`.

@@ -135,6 +135,13 @@ impl Server {
         })
     }
 
+    /// Its metrics in the text format of Prometheus, at any time.
+    pub fn metrics(&self) -> impl Fn() -> String + Send + Sync + 'static {
+        let metrics = Arc::clone(&self.metrics);
+        let redis = self.options.redis.is_some();
+        move || metrics.text(redis)
+    }
+
     /// Where Envoy asks, with the port that was taken for 0.
     ///
     /// # Errors

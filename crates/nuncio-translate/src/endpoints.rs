@@ -13,6 +13,9 @@ use crate::store::Store;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EndpointReads(Vec<EndpointRead>);
 
+/// What nothing says of a set.
+const JOINED: &str = "it is part of another";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct EndpointRead {
     service: Arc<ResourceId>,
@@ -39,6 +42,13 @@ impl EndpointReads {
             if !self.0.contains(&read) {
                 self.0.push(read);
             }
+        }
+    }
+
+    /// Sets that were read are parts of others: more than them changes with them.
+    pub(crate) fn are_joined(&mut self) {
+        for read in &mut self.0 {
+            read.note = Some(JOINED.into());
         }
     }
 

@@ -17,6 +17,8 @@ pub struct Settings {
     pub ready: Option<ReadyPort>,
     /// Where the built-in routes for health and diagnostics go.
     pub admin: SocketAddr,
+    /// Who counts requests where no RateLimitService says so.
+    pub rate_limit: Option<SocketAddr>,
     /// A Host's `mappingSelector` takes a Mapping that has all its labels and its hostname;
     /// otherwise one that has any label or the hostname (`DISABLE_STRICT_LABEL_SELECTORS`).
     pub strict_label_selectors: bool,
@@ -49,6 +51,7 @@ impl Settings {
             envoy_admin: "admin.sock".into(),
             ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
+            rate_limit: None,
             strict_label_selectors: true,
             pod_labels: None,
             hints: false,

@@ -173,6 +173,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", env = "NUNCIO_POD_LABELS_FILE")]
     pub pod_labels: Option<PathBuf>,
 
+    /// Folder with files of limits (.yaml, .yml), or one file: nuncio counts requests itself where no
+    /// RateLimitService says who does, as `nuncio ratelimit` does. Without, nobody counts then.
+    #[arg(long, value_name = "DIR", env = "NUNCIO_LIMITS")]
+    pub limits: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub counting: CountingArgs,
+
     /// How much to log: error, warn, info, debug, trace.
     #[arg(
         long,
@@ -621,6 +629,22 @@ pub struct RatelimitArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
 
+    #[command(flatten)]
+    pub counting: CountingArgs,
+
+    /// How much to log: error, warn, info, debug, trace.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "AES_LOG_LEVEL"
+    )]
+    pub log_level: String,
+}
+
+/// How limits are counted.
+#[derive(Args, Debug, Clone)]
+pub struct CountingArgs {
     /// Redis, where replicas count together: redis://HOST:PORT, with TLS rediss://HOST:PORT, with a
     /// password redis://USER:PASSWORD@HOST:PORT, a socket redis+unix:///PATH. Without, this process
     /// counts for itself.
@@ -675,15 +699,6 @@ pub struct RatelimitArgs {
     /// Let several files have limits of one domain.
     #[arg(long, env = "MERGE_DOMAIN_CONFIG")]
     pub merge_domains: bool,
-
-    /// How much to log: error, warn, info, debug, trace.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "AES_LOG_LEVEL"
-    )]
-    pub log_level: String,
 }
 
 /// Print completions for a shell.

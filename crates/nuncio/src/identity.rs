@@ -33,6 +33,15 @@ impl Identity {
             started_at: SystemTime::now(),
         }
     }
+
+    /// The name of Envoy's cluster, which the label `source_cluster` says: Emissary's.
+    pub fn node_cluster(&self) -> String {
+        let id = match self.scope.ambassador_id.as_str() {
+            "default" => "ambassador",
+            id => id,
+        };
+        format!("{id}-{}", self.scope.namespace)
+    }
 }
 
 /// Emissary's identity of an installation: a UUID from the UID of a namespace, which a folder does

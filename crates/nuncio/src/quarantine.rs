@@ -11,8 +11,8 @@
 //! because a certificate may have been what was wrong.
 //!
 //! Nothing is left out that protects: of a Module only the keys of [`HARMLESS_KEYS`], no TLSContext
-//! but the Hosts and Mappings that use it; and for the name of a Host that is left out nobody
-//! answers but with 404. Nor is a Listener: without it nothing of it would be left. One whose port somebody else has keeps
+//! but the Hosts and Mappings that use it; for the name of a Host that is left out nobody answers but
+//! with 404; and with no AuthService but such that are left out every request is answered with 500. Nor is a Listener: without it nothing of it would be left. One whose port somebody else has keeps
 //! the port that it had ([`Ports`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,9 +167,8 @@ fn rank(group: &str, kind: &str) -> Option<Rank> {
         (getambassador::GROUP, "Module" | "TLSContext" | "Listener") | ("", "Secret") => {
             Some(Rank::Shared)
         }
-        (getambassador::GROUP, "TCPMapping" | "Mapping") | (ingress::GROUP, "Ingress") => {
-            Some(Rank::Route)
-        }
+        (getambassador::GROUP, "TCPMapping" | "Mapping" | "AuthService" | "RateLimitService")
+        | (ingress::GROUP, "Ingress") => Some(Rank::Route),
         (getambassador::GROUP, "Host") => Some(Rank::Host),
         _ => None,
     }

@@ -1,10 +1,12 @@
-//! `nuncio ratelimit`: the rate limit service alone.
+//! The rate limit service: alone as `nuncio ratelimit`, or within `nuncio run`.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 
 use nuncio_ratelimit::{Headers, Options, RedisSettings, Server};
 
-use crate::cli::RatelimitArgs;
+use crate::cli::{CountingArgs, RatelimitArgs, RunArgs};
 use crate::signals::Ends;
 
 pub fn run(args: &RatelimitArgs) -> ExitCode {
@@ -26,17 +28,29 @@ pub fn run(args: &RatelimitArgs) -> ExitCode {
 
 async fn serve(args: &RatelimitArgs) -> anyhow::Result<()> {
     let mut ends = Ends::new()?;
-    let server = Server::bind(options(args)).await?;
+    let options = options(&args.limits, [args.listen, args.http], &args.counting);
+    let server = Server::bind(options).await?;
     tracing::info!(listen = %server.grpc_address()?, http = %server.http_address()?, "serving");
     server.run(async move { ends.next().await }).await?;
     Ok(())
 }
 
-fn options(args: &RatelimitArgs) -> Options {
+/// The service within `nuncio run`, for the Envoy beside it, if there are limits: on ports of the
+/// loopback address that are free.
+pub(crate) async fn within(args: &RunArgs) -> anyhow::Result<Option<Server>> {
+    let Some(limits) = &args.limits else {
+        return Ok(None);
+    };
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind(options(limits, [free, free], &args.counting)).await?;
+    Ok(Some(server))
+}
+
+fn options(limits: &Path, [listen, http]: [SocketAddr; 2], args: &CountingArgs) -> Options {
     Options {
-        limits: args.limits.clone(),
-        listen: args.listen,
-        http: args.http,
+        limits: limits.to_owned(),
+        listen,
+        http,
         merge_domains: args.merge_domains,
         near_limit_ratio: args.near_limit_ratio,
         key_prefix: args.key_prefix.clone().unwrap_or_default(),

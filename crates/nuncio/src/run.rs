@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, XdsServer, bootstrap};
 use nuncio_model::Reason;
+use nuncio_ratelimit::Server;
 use nuncio_sources::ChangeSet;
 use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options, TlsFiles};
@@ -89,8 +90,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     };
     let state_dir = state_dir(&args)?;
     let admin_listener = admin::bind(args.admin.unwrap_or(environment.admin)).await?;
+    let limiter = crate::ratelimit::within(&args).await?;
     let settings = Settings {
         bind_address: args.bind,
+        rate_limit: limiter.as_ref().map(Server::grpc_address).transpose()?,
         admin: reachable(admin_listener.local_addr()?),
         strict_label_selectors: environment.strict_label_selectors,
         ready: environment.ready,
@@ -102,6 +105,16 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         statsd: environment.statsd.is_some(),
         ..Identity::new(scope.clone(), environment.cluster_id.clone())
     });
+
+    let limits_metrics: Option<Arc<dyn Fn() -> String + Send + Sync>> = match &limiter {
+        Some(limiter) => Some(Arc::new(limiter.metrics())),
+        None => None,
+    };
+    let mut limiters = JoinSet::new();
+    if let Some(limiter) = limiter {
+        // It serves to the end: Envoy asks for as long as it drains.
+        limiters.spawn(limiter.run(std::future::pending()));
+    }
 
     // The first configuration is there before Envoy is: it starts with it, or is taken over and
     // told only what differs.
@@ -154,10 +167,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         .map_or(bootstrap::STATS_FLUSH_INTERVAL, |sink| sink.flush_interval);
     let bootstrap = bootstrap::bootstrap(&BootstrapConfig {
         node_id: identity.scope.ambassador_id.clone(),
-        node_cluster: format!(
-            "{}-{}",
-            identity.scope.ambassador_id, identity.scope.namespace
-        ),
+        node_cluster: identity.node_cluster(),
         xds: XdsServer::Socket(xds_socket),
         admin_socket: Some(state_dir.admin_socket()),
         max_heap_bytes: crate::memory::limit(),
@@ -216,6 +226,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         gauges: Arc::clone(&gauges),
         banner: environment.banner,
         patches: Arc::default(),
+        limits_metrics,
     };
     tokio::spawn(log_report(admin.clone()));
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
@@ -281,6 +292,10 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
             ended = &mut admin_server => break Err(match ended {
                 Ok(Err(error)) => anyhow::anyhow!("the admin server ended: {error}"),
                 _ => anyhow::anyhow!("the admin server ended"),
+            }),
+            Some(ended) = limiters.join_next() => break Err(match ended {
+                Ok(Err(error)) => error.into(),
+                _ => anyhow::anyhow!("the rate limit service ended"),
             }),
         }
     };

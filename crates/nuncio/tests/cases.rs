@@ -207,6 +207,9 @@ fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
         if abridge {
             resources.retain(|name, _| !name.starts_with("cluster_127_0_0_1_8877_"));
             resources.retain(|_, resource| resource["layer"] != json!({}));
+            resources.retain(|name, resource| {
+                !(OFF.contains(&name.as_str()) && resource["typed_config"] == json!({"@type": LUA}))
+            });
         }
         if !resources.is_empty() {
             types.insert(resource_type.short_name().to_owned(), resources.into());
@@ -214,6 +217,13 @@ fn envoy(snapshot: &Snapshot, abridge: bool) -> Value {
     }
     Value::Object(types)
 }
+
+/// Filters that are in every connection manager, and what they are where nobody is asked.
+const OFF: &[&str] = &[
+    "envoy.filters.http.ext_authz",
+    "envoy.filters.http.ratelimit",
+];
+const LUA: &str = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
 
 /// Fields of a connection manager that are the same in all.
 const FIXED: &[&str] = &[
@@ -234,6 +244,16 @@ fn elide(value: &mut Value) {
                 fields.retain(|name, _| !FIXED.contains(&name.as_str()));
                 if let Some(Value::Array(filters)) = fields.get_mut("http_filters") {
                     filters.retain(|filter| filter["name"] == "envoy.filters.http.rbac");
+                }
+            }
+            if fields.contains_key("virtual_hosts")
+                && let Some(Value::Object(filters)) = fields.get_mut("typed_per_filter_config")
+            {
+                filters.retain(|name, settings| {
+                    !(OFF.contains(&name.as_str()) && settings["disabled"] == json!(true))
+                });
+                if filters.is_empty() {
+                    fields.remove("typed_per_filter_config");
                 }
             }
             for name in ["inline_bytes", "private_key", "certificate_chain"] {

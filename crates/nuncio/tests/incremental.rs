@@ -80,6 +80,10 @@ fn resource() -> impl Strategy<Value = (String, String)> {
                 "error_response_overrides: [{on_status_code: 500, body: {text_format: no}}]",
                 "circuit_breakers: [{max_connections: 5}]",
                 "timeout_ms: 7000",
+                "bypass_auth: true",
+                "auth_context_extensions: {a: b}",
+                "labels: {ambassador: [{one: [{remote_address: {key: remote_address}}]}]}",
+                "labels: {other: [{one: [{generic_key: {value: v}}]}]}",
             ]),
             0..3,
         ),
@@ -131,13 +135,45 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         );
         (format!("TCPMapping t{n}"), text)
     });
-    let module = select(vec!["{}", "{add_linkerd_headers: true}", "{default_labels: 7}", "{cluster_idle_timeout_ms: 5000}", "{lua_scripts: \"x = 1\"}", "{circuit_breakers: [{max_requests: 3}]}", "{diagnostics: {enabled: false}}"])
+    let module = select(vec!["{}", "{add_linkerd_headers: true}", "{default_labels: 7}", "{default_labels: {ambassador: {defaults: [{generic_key: {value: x}}]}}}", "{cluster_idle_timeout_ms: 5000}", "{lua_scripts: \"x = 1\"}", "{circuit_breakers: [{max_requests: 3}]}", "{diagnostics: {enabled: false}}"])
         .prop_map(|config| {
             let text = format!(
                 "apiVersion: getambassador.io/v3alpha1\nkind: Module\nmetadata: {{name: ambassador, namespace: default}}\n\
                  spec: {{config: {config}}}\n"
             );
             ("Module ambassador".to_owned(), text)
+        });
+    let auth = (
+        0..3u32,
+        select(vec![
+            "{auth_service: a}",
+            "{auth_service: \"a:81\", path_prefix: /x}",
+            "{auth_service: c, proto: grpc, protocol_version: v3}",
+            "{auth_service: d.example}",
+            "{auth_service: b, tls: t}",
+            "{auth_service: b, timeout_ms: soon}",
+            "{}",
+        ]),
+    )
+        .prop_map(|(n, spec)| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: AuthService\nmetadata: {{name: u{n}, namespace: default}}\nspec: {spec}\n"
+            );
+            (format!("AuthService u{n}"), text)
+        });
+    let limits = (
+        0..2u32,
+        select(vec![
+            "{service: a, protocol_version: v3}",
+            "{service: b, protocol_version: v3, domain: other}",
+            "{service: b}",
+        ]),
+    )
+        .prop_map(|(n, spec)| {
+            let text = format!(
+                "apiVersion: getambassador.io/v3alpha1\nkind: RateLimitService\nmetadata: {{name: r{n}, namespace: default}}\nspec: {spec}\n"
+            );
+            (format!("RateLimitService r{n}"), text)
         });
     let tls_context = select(vec!["{}", "{sni: x.example}", "{ca_secret: gone}", "{secret: s}", "{min_tls_version: v9}"])
         .prop_map(|spec| {
@@ -166,7 +202,7 @@ fn resource() -> impl Strategy<Value = (String, String)> {
     (
         prop_oneof![
             24 => slice, 3 => endpoints, 3 => service, 12 => mapping, 1 => fixed, 3 => host,
-            2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 1 => annotated,
+            2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 1 => annotated, 2 => auth, 1 => limits,
         ],
         present,
     )
@@ -261,7 +297,8 @@ fn what_is_left_uncomputed_is_as_it_was() {
         let shown = |served: &Served| {
             let inventory = &served.inventory;
             let (groups, upstreams) = (inventory.groups.clone(), inventory.upstreams.clone());
-            (groups, upstreams, inventory.resolvers.clone())
+            let asked = inventory.services.clone();
+            (groups, upstreams, inventory.resolvers.clone(), asked)
         };
         assert_same(step, &shown(&served), &shown(&cold));
         assert_eq!(served.snapshot, cold.snapshot, "step {step}");

@@ -17,6 +17,7 @@ use nuncio_envoy::{RouteSearch, StaticConfig, route_configuration_with};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
 use nuncio_explain::{Explainer, Outcome};
+use nuncio_model::external::Asks;
 use nuncio_model::route::{
     Action, HeaderEdits, HeaderMatch, PathMatch, QueryParameterMatch, Redirect, RedirectPath,
     RedirectStatus, Route, RouteMatch, RouteTable, RuntimeFraction, StringMatch, VirtualHost,
@@ -341,6 +342,7 @@ fn snapshot(
         let table = RouteTable {
             name: Arc::clone(&name),
             virtual_hosts: virtual_hosts.clone(),
+            asks: Asks::default(),
         };
         let resource: Resource = route_configuration_with(&table, search);
         if search == RouteSearch::Tree {

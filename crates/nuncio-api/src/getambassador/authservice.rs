@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CircuitBreaker, ProtocolVersion, V2ExplicitTls};
 
-/// `AuthService.spec`: who decides whether a request may pass.
+/// `AuthService.spec`: who decides whether a request may pass. Several are one, whose endpoints are those
+/// of each; one that is wrong asks nobody, and where none is in effect nothing passes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AuthService {
@@ -14,6 +15,8 @@ pub struct AuthService {
     /// Who is asked, as `service` of a Mapping.
     ///
     /// Envoy: `HttpService.server_uri`, `GrpcService.envoy_grpc`.
+    ///
+    /// Emissary: without it everything passes there.
     pub auth_service: Option<String>,
     /// Stands before the path of each question.
     ///
@@ -22,6 +25,8 @@ pub struct AuthService {
     /// Name of a TLSContext to originate TLS with.
     ///
     /// Envoy: `UpstreamTlsContext`.
+    ///
+    /// Emissary: with a name that no TLSContext has it is asked in cleartext there.
     pub tls: Option<String>,
     /// How it is asked; `http` when absent.
     ///
@@ -43,11 +48,17 @@ pub struct AuthService {
     ///
     /// Envoy: `AuthorizationRequest.headers_to_add`.
     pub add_auth_headers: Option<BTreeMap<String, String>>,
-    /// Deprecated for `include_body`.
+    /// Deprecated for `include_body`, and then of 4096 bytes, in part where there are more.
+    ///
+    /// Envoy: `ExtAuthz.with_request_body`.
+    ///
+    /// Emissary: beside `include_body` it has every request answered with 500 there.
     pub allow_request_body: Option<bool>,
     /// Whether the AuthService is named in the header `l5d-dst-override`.
     ///
     /// Envoy: `AuthorizationRequest.headers_to_add`.
+    ///
+    /// Emissary: the header names `path_prefix` there.
     pub add_linkerd_headers: Option<bool>,
     /// Whether requests pass that it does not answer.
     ///

@@ -285,11 +285,19 @@ pub struct Mapping {
     ///
     /// Emissary: `retry_on` is one word there.
     pub retry_policy: Option<Box<RetryPolicy>>,
-    /// Descriptors for a rate limit service, by domain.
+    /// Descriptors for a rate limit service, by domain. Each group of labels is one.
+    ///
+    /// Envoy: `RouteAction.rate_limits`.
     pub labels: Option<Labels>,
     /// Whether no AuthService is asked.
+    ///
+    /// Envoy: `ExtAuthzPerRoute.disabled`.
+    ///
+    /// Emissary: while the AuthService is wrong its requests are refused too there.
     pub bypass_auth: Option<bool>,
-    /// What an AuthService is told beside the request.
+    /// What an AuthService is told beside the request, by gRPC.
+    ///
+    /// Envoy: `CheckSettings.context_extensions`.
     pub auth_context_extensions: Option<BTreeMap<String, String>>,
     /// What is answered in place of errors.
     ///

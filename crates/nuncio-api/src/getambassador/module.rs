@@ -47,9 +47,15 @@ pub struct ModuleConfig {
     ///
     /// Emissary: a text with commas is taken apart letter by letter there.
     pub cors: Option<ModuleCors>,
-    /// Domain of `default_labels`.
+    /// Domain of the labels of Mappings that have none, and of a RateLimitService that names none;
+    /// `ambassador` when absent.
+    ///
+    /// Envoy: `RateLimit.domain`.
     pub default_label_domain: Option<String>,
-    /// Labels of every Mapping.
+    /// `{<domain>: {defaults: [label, …]}}`: labels of Mappings that have none, and the first of every
+    /// group of the domain.
+    ///
+    /// Envoy: `RouteAction.rate_limits`.
     pub default_labels: Option<Value>,
     /// More defaults of Mappings; those below `httpmapping` count first.
     pub defaults: Option<ModuleDefaults>,

@@ -9,7 +9,7 @@ use super::{ProtocolVersion, V2ExplicitTls};
 pub struct RateLimitService {
     /// Which nuncio takes it, by `AMBASSADOR_ID`; `default` when absent.
     pub ambassador_id: Option<Vec<String>>,
-    /// Who counts, as in a Mapping.
+    /// Who counts, as in a Mapping; the first RateLimitService counts.
     ///
     /// Envoy: `RateLimitServiceConfig.grpc_service`.
     pub service: Option<String>,
@@ -17,13 +17,15 @@ pub struct RateLimitService {
     ///
     /// Envoy: `RateLimit.timeout`.
     pub timeout_ms: Option<i64>,
-    /// Which of a Mapping's labels count.
+    /// Which of a Mapping's labels count; `default_label_domain` of the Module when absent.
     ///
     /// Envoy: `RateLimit.domain`.
     pub domain: Option<String>,
     /// Name of a TLSContext to originate TLS with.
     ///
     /// Envoy: `UpstreamTlsContext`.
+    ///
+    /// Emissary: with a name that no TLSContext has it is asked in cleartext there.
     pub tls: Option<String>,
     /// The version of Envoy's API, which must be `v3`.
     ///

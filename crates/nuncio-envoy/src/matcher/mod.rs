@@ -36,6 +36,7 @@ use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::{
     MatcherList, MatcherTree, MatcherType, OnMatch, on_match,
 };
 use nuncio_envoy_api::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMatcher};
+use nuncio_model::external::Asks;
 use nuncio_model::route::{PathMatch, Route};
 use prost::Message;
 
@@ -54,8 +55,8 @@ const MOST_COPIES: usize = 4;
 const COMMON: usize = 64;
 
 /// What was encoded of a virtual host's routes the last time.
-#[derive(Default)]
 pub(crate) struct Memory {
+    asks: Asks,
     routes: Vec<Arc<Route>>,
     encoded: Vec<Bytes>,
     /// In the order of their keys.
@@ -73,6 +74,16 @@ struct EncodedNode {
 }
 
 impl Memory {
+    pub(crate) fn new(asks: Asks) -> Self {
+        Self {
+            asks,
+            routes: Vec::new(),
+            encoded: Vec::new(),
+            nodes: Vec::new(),
+            root: None,
+        }
+    }
+
     /// Encodes those routes that are new, and says of each where it stood before.
     fn take(&mut self, routes: &[Arc<Route>]) -> Former {
         let former = Former::new(&self.routes, routes);
@@ -81,7 +92,7 @@ impl Memory {
             .enumerate()
             .map(|(at, each)| match former.of(at) {
                 Some(before) => self.encoded[before].clone(),
-                None => route(each).encode_to_vec().into(),
+                None => route(each, &self.asks).encode_to_vec().into(),
             });
         self.encoded = encoded.collect();
         self.routes = routes.to_vec();
@@ -242,7 +253,7 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
         routes,
         encoded,
         nodes: known,
-        root: _,
+        ..
     } = memory;
     if nodes.is_empty() {
         known.clear();

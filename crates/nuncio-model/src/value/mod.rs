@@ -7,6 +7,7 @@ mod header;
 mod lua;
 mod regex;
 mod runtime;
+mod status;
 mod text;
 mod tls;
 
@@ -16,6 +17,7 @@ pub use header::{HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;
 pub use runtime::RuntimeKey;
+pub use status::HttpStatus;
 pub use text::{HostLiteral, PathLiteral, PathSegments};
 pub use tls::{CipherSuites, Curve};
 

@@ -428,6 +428,7 @@ fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u1
             _ => DnsFamily::V4Only,
         },
         respect_ttl: spec.respect_dns_ttl == Some(true),
+        others: Vec::new(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Inventory {
     /// What is behind each cluster, by its name.
     pub upstreams: Named<Upstream>,
     pub resolvers: Vec<ResolverInfo>,
+    /// Those that are asked about requests.
+    pub services: Vec<ServiceInfo>,
     pub tls_contexts: Vec<Arc<Object<TlsContext>>>,
     pub access: Access,
 }
@@ -189,6 +191,18 @@ pub struct Upstream {
     pub resolver: Arc<str>,
 }
 
+/// A service that is asked about requests, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceInfo {
+    pub kind: &'static str,
+    /// Its key.
+    pub rkey: Arc<str>,
+    pub upstream: Arc<Upstream>,
+    pub cluster: Arc<str>,
+    /// How many there are that take turns.
+    pub of: usize,
+}
+
 /// A resolver that is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolverInfo {
@@ -215,6 +229,7 @@ pub(super) fn inventory(
             .resolvers()
             .map(|name| resolver::info(store, name))
             .collect(),
+        services: context.services.clone(),
         upstreams: clusters.upstreams().clone(),
         tls_contexts: written
             .chain(store.module_tls_contexts())

@@ -62,6 +62,16 @@ pub(super) fn no_bytes() -> Mistake {
     )
 }
 
+/// It decides nothing about requests.
+pub(super) fn not_asked() -> Mistake {
+    Mistake::because(
+        "spec.service",
+        Reason::Conflict,
+        "Envoy's admin interface is not asked about requests",
+        "name a service of your own, on another port than 8001",
+    )
+}
+
 /// In place of a route to the admin interface: one that takes GET and HEAD there, and one that
 /// answers the rest of what it matches.
 pub(super) fn read_only(route: &Arc<Route>) -> [Arc<Route>; 2] {

@@ -508,6 +508,7 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
             .as_ref()
             .and_then(|balancing| balancing.hash.clone()),
         error_responses: target.error_responses.clone(),
+        checks: target.checks.clone(),
     }
 }
 

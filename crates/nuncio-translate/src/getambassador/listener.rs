@@ -14,6 +14,7 @@ use nuncio_model::{Origin, Reason, ResourceId};
 use super::Context;
 use super::binding::{self, Bound};
 use super::chain;
+use super::external;
 use super::group::Group;
 use super::host::Host;
 use super::mistake::Mistake;
@@ -355,6 +356,7 @@ impl Build<'_> {
             let table = RouteTable {
                 name: Arc::clone(&self.name),
                 virtual_hosts: self.virtual_hosts(),
+                asks: context.asks.clone(),
             };
             gateway
                 .route_tables
@@ -412,6 +414,7 @@ impl Build<'_> {
                 .filter(|n| *n > 0 && self.stack.transport == Transport::Tcp),
             http3: self.http3,
             filters: context.module.filters.clone(),
+            late_filters: external::FILTERS.map(Into::into).to_vec(),
             options: Arc::clone(&context.module.options),
         })
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::Reason;
+use nuncio_model::external::{Checks, RouteAuth};
 use nuncio_model::route::{
     Cors, ErrorResponses, HeaderAddition, HeaderEdits, HeaderMatch, HostRewrite, PathMatch,
     PathRewrite, Priority, QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
@@ -20,7 +21,7 @@ use super::mistake::Mistake;
 use super::module::fill;
 use super::policy::{cors, header_edits, retry_policy};
 use super::values::{field_of, milliseconds, priority};
-use super::{error_response, redirect, unsupported};
+use super::{error_response, labels, redirect, unsupported};
 use crate::store::Object;
 
 /// What a Mapping matches, as it is written: what groups and the order go by.
@@ -93,6 +94,7 @@ pub(super) struct RouteTarget {
     pub(super) upgrades: Vec<Arc<str>>,
     pub(super) priority: Priority,
     pub(super) error_responses: ErrorResponses,
+    pub(super) checks: Option<Box<Checks>>,
 }
 
 /// Reads a Mapping; `None` when it is left out, which the report then says.
@@ -158,7 +160,12 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         )?;
         let linkerd = spec.add_linkerd_headers.unwrap_or(defaults.linkerd_headers);
         if linkerd && let Target::Route(route) = &target {
-            request_headers.add.push(linkerd_header(&route.cluster));
+            let (name, value) = linkerd_destination(&route.cluster);
+            request_headers.add.push(HeaderAddition {
+                name,
+                value,
+                append: true,
+            });
         }
         Ok(Parsed {
             object: Arc::clone(self.object),
@@ -319,6 +326,7 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         let path_rewrite = self.path_rewrite(path)?;
         let host_rewrite = self.host_rewrite()?;
         let error_responses = self.error_responses();
+        let checks = self.checks();
         let defaults = &self.context.module.defaults;
         Ok(Target::Route(Box::new(RouteTarget {
             cluster,
@@ -333,7 +341,37 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             upgrades: self.upgrades()?,
             priority: priority("spec.priority", spec.priority.as_deref())?,
             error_responses,
+            checks,
         })))
+    }
+
+    fn checks(&mut self) -> Option<Box<Checks>> {
+        let spec = &self.object.spec;
+        let extensions = spec.auth_context_extensions.as_ref();
+        let extensions = extensions.filter(|extensions| !extensions.is_empty());
+        let auth = match (spec.bypass_auth == Some(true), extensions) {
+            (true, extensions) => {
+                if extensions.is_some() {
+                    self.notice(
+                        "spec.auth_context_extensions",
+                        "auth_context_extensions has no effect: with bypass_auth no AuthService is \
+                         asked",
+                        "remove one of them",
+                    );
+                }
+                RouteAuth::Bypassed
+            }
+            (false, Some(extensions)) => {
+                let text = |(name, value): (&String, &String)| {
+                    (name.as_str().into(), value.as_str().into())
+                };
+                RouteAuth::Extended(extensions.iter().map(text).collect())
+            }
+            (false, None) => RouteAuth::Asked,
+        };
+        let labels = labels::labels(self.context, self.object);
+        let checks = Checks { auth, labels };
+        (checks != Checks::default()).then(|| Box::new(checks))
     }
 
     /// Envoy's filter passes over redirects.
@@ -619,14 +657,12 @@ fn query_parameters(spec: &Mapping) -> Result<(Vec<QueryParameterMatch>, Vec<Cri
 }
 
 /// Linkerd's destination: the service as it is reached.
-fn linkerd_header(cluster: &ClusterSpec) -> HeaderAddition {
+pub(super) fn linkerd_destination(cluster: &ClusterSpec) -> (HeaderName, FormatString) {
+    let name = HeaderName::new("l5d-dst-override").expect("invariant: the name is a token");
     let upstream = &cluster.upstream;
-    HeaderAddition {
-        name: HeaderName::new("l5d-dst-override").expect("invariant: the name is a token"),
-        value: FormatString::new(&format!("{}:{}", upstream.host, upstream.port))
-            .expect("invariant: a host has no percent sign"),
-        append: true,
-    }
+    let destination = format!("{}:{}", upstream.host, upstream.port);
+    let value = FormatString::new(&destination).expect("invariant: a host has no percent sign");
+    (name, value)
 }
 
 fn one_line(field: &str, text: &str) -> Result<Arc<str>, Mistake> {

@@ -12,6 +12,7 @@
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
+mod auth;
 mod binding;
 mod builtin;
 mod chain;
@@ -20,11 +21,13 @@ mod clusters;
 mod diagnostics;
 mod envoy_admin;
 mod error_response;
+mod external;
 mod group;
 mod groups;
 mod health;
 mod host;
 mod kept;
+mod labels;
 mod listener;
 mod load_balancer;
 mod made;
@@ -33,6 +36,7 @@ mod mistake;
 mod module;
 mod order;
 mod policy;
+mod ratelimit;
 mod redirect;
 mod resolver;
 mod security;
@@ -51,13 +55,14 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nuncio_model::external::Asks;
 use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
 pub use diagnostics::{
     Access, Condition, HostInfo, HttpGroup, Inventory, MemberInfo, PathKind, ResolverInfo,
-    TcpGroupInfo, Upstream,
+    ServiceInfo, TcpGroupInfo, Upstream,
 };
 pub use group::MemberKind;
 pub(crate) use kept::Kept;
@@ -74,6 +79,8 @@ pub(crate) struct Context<'a> {
     report: Report,
     gateway: Gateway,
     module: module::Module,
+    asks: Asks,
+    services: Vec<ServiceInfo>,
     /// Files that resources name.
     files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
@@ -89,6 +96,8 @@ impl Context<'_> {
             report: Report::default(),
             gateway: Gateway::default(),
             module: self.module.clone(),
+            asks: self.asks.clone(),
+            services: Vec::new(),
             files: BTreeSet::new(),
             endpoint_reads: EndpointReads::default(),
         }
@@ -138,6 +147,8 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         report: Report::default(),
         gateway: Gateway::default(),
         module: module::Module::default(),
+        asks: Asks::default(),
+        services: Vec::new(),
         files: BTreeSet::new(),
         endpoint_reads: EndpointReads::default(),
     };
@@ -161,6 +172,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     if let Some(origin) = group::own_error_responses(&groups) {
         module::with_route_error_responses(&mut context, &origin);
     }
+    external::filters(&mut context, clusters);
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);

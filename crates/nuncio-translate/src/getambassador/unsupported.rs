@@ -40,21 +40,6 @@ impl<T> Fields<'_, T> {
 pub(super) fn mapping(report: &mut Report, object: &Object<Mapping>) {
     let spec = &object.spec;
     let mut fields = Fields { report, object };
-    fields.not_yet(
-        "labels",
-        spec.labels.is_some(),
-        "requests are not limited by them",
-    );
-    fields.not_yet(
-        "bypass_auth",
-        spec.bypass_auth == Some(true),
-        "there is no AuthService to bypass",
-    );
-    fields.not_yet(
-        "auth_context_extensions",
-        spec.auth_context_extensions.is_some(),
-        "there is no AuthService to send them to",
-    );
     fields.never(
         "docs",
         spec.docs.is_some(),

@@ -30,14 +30,12 @@ const READ: &[&str] = &[
 /// Kinds of getambassador.io that are not honoured, and what that means. Those that are read are
 /// checked all the same.
 const NOT_HONOURED: &[(&str, &str)] = &[
-    ("AuthService", "requests are NOT authenticated"),
     ("ConsulResolver", "services in Consul are not found"),
     ("DevPortal", "there is no developer portal"),
     ("Filter", "requests are NOT filtered"),
     ("FilterPolicy", "requests are NOT filtered"),
     ("LogService", "nothing is sent to it"),
     ("RateLimit", "requests are NOT limited"),
-    ("RateLimitService", "requests are NOT limited"),
     ("TracingService", "requests are not traced"),
 ];
 
@@ -219,7 +217,7 @@ mod tests {
         assert_eq!(check("Mapping", "v3alpha1").unwrap(), Version::V3alpha1);
         assert_eq!(check("AuthService", "v0").unwrap(), Version::V0);
         let consequence = |kind| not_honoured(kind).unwrap().message;
-        assert!(consequence("AuthService").ends_with("requests are NOT authenticated"));
+        assert!(consequence("Filter").ends_with("requests are NOT filtered"));
         assert!(
             said("Filter", "v1")
                 .message

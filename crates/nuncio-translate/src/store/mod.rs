@@ -7,6 +7,7 @@
 //! breaks regular expressions and headers that way.
 
 mod annotation;
+mod auth_module;
 mod element;
 mod kinds;
 mod left_out;
@@ -34,6 +35,7 @@ use nuncio_model::{Entry, Origin, Report, ResourceId};
 use serde_json::Value;
 
 use crate::few::Few;
+pub(crate) use auth_module::{NAME as AUTH_MODULE, auth_service as module_auth_service};
 pub use element::{Element, Elements};
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
@@ -340,6 +342,13 @@ impl Store {
         !self.hosts.is_empty() || left_out || self.unread.keys().any(is_host)
     }
 
+    /// Resources of a kind that cannot be read.
+    pub(crate) fn unread(&self, kind: &str) -> impl Iterator<Item = Origin> {
+        let keys = self.unread.keys();
+        let keys = keys.filter(move |key| key.group == getambassador::GROUP && key.kind == kind);
+        keys.map(|key| Origin::new(Arc::new(id_of(key))))
+    }
+
     /// Hosts that cannot be read, with their hostnames.
     pub(crate) fn unread_hosts(&self) -> impl Iterator<Item = &Arc<Object<Host>>> {
         self.unread_hosts.values()
@@ -479,6 +488,15 @@ impl Names {
         self.0.insert(Arc::clone(&text));
         text
     }
+}
+
+fn id_of(key: &ObjectKey) -> ResourceId {
+    ResourceId::new(
+        key.group.as_str(),
+        key.kind.as_str(),
+        key.namespace.as_str(),
+        key.name.as_str(),
+    )
 }
 
 fn key_of(id: &ResourceId) -> ObjectKey {

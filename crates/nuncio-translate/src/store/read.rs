@@ -352,7 +352,12 @@ impl Reader {
     }
 }
 
-fn report_unknown(report: &mut Report, origin: &Origin, whose: &str, unknown: Vec<Unknown>) {
+pub(super) fn report_unknown(
+    report: &mut Report,
+    origin: &Origin,
+    whose: &str,
+    unknown: Vec<Unknown>,
+) {
     for field in unknown {
         let entry = report.warning(
             &origin.field(field.path),

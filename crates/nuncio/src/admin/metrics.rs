@@ -25,7 +25,10 @@ use crate::gauges::{Gauges, SecretLabel, SeverityLabel, StateLabels, TypeLabel};
 /// The query is Envoy's: `usedonly`, `filter=`, `histogram_buckets=`. It says nothing of nuncio's own.
 pub(super) async fn metrics(Extract(admin): Extract<Admin>, RawQuery(query): RawQuery) -> Response {
     read(&admin);
-    let own = admin.gauges.text();
+    let mut own = admin.gauges.text();
+    if let Some(limits) = &admin.limits_metrics {
+        own.push_str(&limits());
+    }
     let path = match query {
         Some(query) => format!("/stats/prometheus?{query}"),
         None => "/stats/prometheus".to_owned(),

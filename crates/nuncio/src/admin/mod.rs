@@ -43,6 +43,8 @@ pub struct Admin {
     pub gauges: Arc<Gauges>,
     pub banner: Option<Banner>,
     pub patches: Arc<Patches>,
+    /// Of the rate limit service within, where there is one.
+    pub limits_metrics: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
 impl Admin {

@@ -271,6 +271,13 @@ pub const VARIABLES: &[Variable] = &[
         Read("`envoy` in `PATH`", "the Envoy program (`--envoy`)"),
     ),
     variable(
+        "NUNCIO_LIMITS",
+        Read(
+            "–",
+            "files of limits, by which nuncio counts requests itself where no RateLimitService says who does (`--limits`)",
+        ),
+    ),
+    variable(
         "NUNCIO_NO_ENVOY",
         Read(
             "`false`",
@@ -295,7 +302,7 @@ pub const VARIABLES: &[Variable] = &[
         "NUNCIO_RATELIMIT_REDIS",
         Read(
             "–",
-            "`nuncio ratelimit`: Redis, where replicas count together (`--redis`)",
+            "Redis, where replicas count together (`--redis` of `nuncio run` and `nuncio ratelimit`)",
         ),
     ),
     variable(

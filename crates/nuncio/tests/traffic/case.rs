@@ -15,6 +15,8 @@ pub(crate) struct Case {
     /// `$NAME` in the manifests is its address.
     #[serde(default)]
     pub(crate) upstreams: BTreeMap<String, Upstream>,
+    /// A file of limits; `$limits` in the manifests is the address of `nuncio ratelimit` on it.
+    pub(crate) limits: Option<String>,
     /// Secrets with a self-signed certificate for these names.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, Vec<String>>,

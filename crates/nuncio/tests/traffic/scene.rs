@@ -14,10 +14,11 @@ use nuncio_echo::certs::{self, Authority, Pair};
 use nuncio_echo::client::{Client, Protocol, Target, WebSocket};
 use nuncio_echo::{Echo, Running};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::case::{Case, Expect, Step, Upstream, Via};
 use crate::check::Answer;
-use crate::support::{DEADLINE, Gateway, free_port, tls_secret};
+use crate::support::{DEADLINE, Gateway, LOOK, free_port, tls_secret};
 
 /// What a case runs on.
 pub(crate) struct Scene {
@@ -27,6 +28,13 @@ pub(crate) struct Scene {
     http: u16,
     https: u16,
     files: TempDir,
+    _limiter: Option<Limiter>,
+}
+
+/// A rate limit service; it ends when this is dropped.
+struct Limiter {
+    address: SocketAddr,
+    _end: oneshot::Sender<()>,
 }
 
 impl Scene {
@@ -50,6 +58,13 @@ impl Scene {
                 .replace(&format!("${name}.port"), &address.port().to_string())
                 .replace(&format!("${name}"), &address.to_string());
             upstreams.insert(name.clone(), running);
+        }
+        let limiter = match &case.limits {
+            None => None,
+            Some(limits) => Some(limiter(files.path(), limits).await),
+        };
+        if let Some(limiter) = &limiter {
+            manifests = manifests.replace("$limits", &limiter.address.to_string());
         }
         let mut pairs = HashMap::new();
         for (name, names) in &case.secrets {
@@ -99,6 +114,7 @@ impl Scene {
             http,
             https,
             files,
+            _limiter: limiter,
         }
     }
 
@@ -228,6 +244,40 @@ impl Scene {
             .map(Connection::Client)
             .map_err(|error| error.to_string())
     }
+}
+
+/// Starts a rate limit service on limits, which counts in memory, and waits until it has read them.
+async fn limiter(folder: &Path, limits: &str) -> Limiter {
+    let file = folder.join("limits.yaml");
+    fs::write(&file, limits).unwrap();
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = nuncio_ratelimit::Server::bind(nuncio_ratelimit::Options {
+        limits: file,
+        listen: any_port,
+        http: any_port,
+        merge_domains: false,
+        near_limit_ratio: 0.8,
+        key_prefix: String::new(),
+        shadow_mode: false,
+        headers: Some(nuncio_ratelimit::Headers::default()),
+        redis: None,
+    });
+    let server = server.await.unwrap();
+    let address = server.grpc_address().unwrap();
+    let http = server.http_address().unwrap();
+    let (end, ended) = oneshot::channel::<()>();
+    tokio::spawn(server.run(async {
+        let _ = ended.await;
+    }));
+    let ready = async || {
+        let client = Client::connect(&Target::cleartext(http), Protocol::Http1).await;
+        let answer = client.ok()?.get("localhost", "/healthcheck").await.ok()?;
+        (answer.status == StatusCode::OK).then_some(())
+    };
+    while ready().await.is_none() {
+        tokio::time::sleep(LOOK).await;
+    }
+    Limiter { address, _end: end }
 }
 
 fn echo(name: &str, upstream: &Upstream) -> Echo {

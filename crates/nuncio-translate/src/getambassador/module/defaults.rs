@@ -1,9 +1,12 @@
 //! What Mappings have that do not say so themselves.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nuncio_api::getambassador::{CircuitBreaker, MappingDefaults};
 use nuncio_model::cluster::Keepalive;
+use nuncio_model::external::Label;
 use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::{Cors, HeaderEdits, RetryPolicy};
 
@@ -37,6 +40,9 @@ pub(in crate::getambassador) struct Defaults {
     pub(in crate::getambassador) request_headers: HeaderEdits,
     pub(in crate::getambassador) response_headers: HeaderEdits,
     pub(in crate::getambassador) stats_name: Option<String>,
+    /// Whose labels a Mapping without any has.
+    pub(in crate::getambassador) label_domain: Arc<str>,
+    pub(in crate::getambassador) labels: BTreeMap<Arc<str>, Vec<Label>>,
 }
 
 impl Default for Defaults {
@@ -60,6 +66,8 @@ impl Default for Defaults {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             stats_name: None,
+            label_domain: "ambassador".into(),
+            labels: BTreeMap::new(),
         }
     }
 }
@@ -124,6 +132,8 @@ impl Keys<'_, '_, '_> {
             request_headers,
             response_headers,
             stats_name: self.stats_name(),
+            label_domain: self.label_domain(&default.label_domain),
+            labels: self.default_labels(),
         }
     }
 

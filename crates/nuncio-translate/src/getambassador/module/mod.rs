@@ -6,6 +6,7 @@
 
 mod defaults;
 mod filters;
+mod labels;
 mod options;
 mod runtime;
 
@@ -21,7 +22,7 @@ use super::Context;
 use super::diagnostics::Access;
 use super::mistake::Mistake;
 use super::service::ServiceName;
-use crate::store::{Object, TLS_MODULE};
+use crate::store::{AUTH_MODULE, Object, TLS_MODULE};
 
 pub(super) use defaults::{Defaults, fill};
 pub(super) use filters::with_route_error_responses;
@@ -93,7 +94,7 @@ impl Default for Module {
 pub(super) fn read(context: &mut Context<'_>) -> Module {
     let mut counts = None;
     for object in context.store.modules.by_rkey() {
-        if object.name() == TLS_MODULE {
+        if matches!(object.name(), TLS_MODULE | AUTH_MODULE) {
             continue;
         }
         if object.name() != NAME {
@@ -357,24 +358,6 @@ impl Keys<'_, '_, '_> {
                     "xff_num_trusted_hops has no effect, as in Emissary since 2.0",
                 )
                 .help("write l7Depth in each Listener behind proxies that are to be trusted");
-        }
-        for (key, set) in [
-            (
-                "default_label_domain",
-                config.default_label_domain.is_some(),
-            ),
-            ("default_labels", config.default_labels.is_some()),
-        ] {
-            if set {
-                self.context
-                    .report
-                    .warning(
-                        &self.object.at(path(key)),
-                        Reason::NotSupported,
-                        format!("nuncio does not honour {key} yet: requests are NOT limited by it"),
-                    )
-                    .help("everything else of the resource is in effect");
-            }
         }
     }
 }

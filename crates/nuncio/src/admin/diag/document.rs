@@ -102,7 +102,7 @@ impl<'a> Document<'a> {
             "ambassador_resources" => raw(&elements::serializations(self)),
             "envoy_resources" => raw(&elements::envoy_resources(self)),
             "source_map" => raw(&elements::source_map(scene)),
-            "ambassador_services" => raw(&services::services()),
+            "ambassador_services" => raw(&services::services(scene)),
             "ambassador_resolvers" => raw(&services::resolvers(scene)),
             "ambassador_elements" => raw(&elements::elements(scene)),
             "envoy_elements" => raw(&elements::envoy_elements(scene, None)),

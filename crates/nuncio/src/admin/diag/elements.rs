@@ -129,10 +129,14 @@ pub(super) fn envoy_elements<'a>(
     };
     let mut seen = HashSet::new();
     let tables = gateway.route_tables.values();
-    for route in tables.flat_map(|table| table.virtual_hosts.iter().flat_map(|host| &host.routes)) {
+    let routes = tables.flat_map(|table| {
+        let routes = table.virtual_hosts.iter().flat_map(|host| &host.routes);
+        routes.map(move |route| (route, &table.asks))
+    });
+    for (route, asks) in routes {
         if let Some(key) = key_of(&route.origin.resource)
             && seen.insert(Arc::as_ptr(route))
-            && let Ok(json) = nuncio_envoy::route_json(route)
+            && let Ok(json) = nuncio_envoy::route_json(route, asks)
         {
             add(key, "route", json);
         }

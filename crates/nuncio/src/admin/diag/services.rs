@@ -8,10 +8,22 @@ use serde_json::{Value, json};
 
 use super::scene::Scene;
 
-/// Services that all requests meet. nuncio does not honour AuthService, RateLimitService and
-/// TracingService yet, which the report says, so that none is in effect.
-pub(super) fn services() -> [Value; 0] {
-    []
+/// Services that all requests meet. nuncio does not honour TracingService yet, which the report says,
+/// so that none is in effect.
+pub(super) fn services(scene: &Scene) -> Vec<Value> {
+    let services = scene.served.inventory.services.iter();
+    services
+        .map(|service| {
+            let weight = 100.0 / f64::from(u32::try_from(service.of).unwrap_or(1));
+            json!({
+                "type": service.kind,
+                "_source": service.rkey,
+                "name": format!("tcp://{}:{}", service.upstream.host, service.upstream.port),
+                "cluster": service.cluster,
+                "_service_weight": weight,
+            })
+        })
+        .collect()
 }
 
 #[derive(Serialize)]
