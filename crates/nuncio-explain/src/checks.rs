@@ -48,14 +48,15 @@ pub(crate) fn of(
             FilterConfig::Refusal(_) if auth(route) == RouteAuth::Bypassed => {
                 "is not asked about such requests".to_owned()
             }
+            FilterConfig::Refusal(_) if PROBES.contains(&arrived.path.as_str()) => {
+                "lets nothing but the probes pass, because no AuthService is in effect".to_owned()
+            }
             FilterConfig::Refusal(_) => {
-                if !PROBES.contains(&arrived.path.as_str()) {
-                    checks.refused = Some(refused(
-                        500,
-                        "no AuthService is in effect, so that nothing passes",
-                        "mend the AuthService: `nuncio check` says what is wrong with it",
-                    ));
-                }
+                checks.refused = Some(refused(
+                    500,
+                    "no AuthService is in effect, so that nothing passes",
+                    "mend the AuthService: `nuncio check` says what is wrong with it",
+                ));
                 "lets nothing pass, because no AuthService is in effect".to_owned()
             }
             FilterConfig::RateLimit(asked) => {

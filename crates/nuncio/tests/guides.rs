@@ -12,14 +12,15 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use nuncio_echo::free_port;
+use nuncio_echo::{Echo, Running, free_port};
 use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use support::{DEADLINE, LOOK};
+use tokio::runtime::Runtime;
 
 /// What a guide has, in its order.
 enum Part {
@@ -63,6 +64,8 @@ struct Walk {
     /// In place of those in the guide.
     ports: BTreeMap<String, u16>,
     running: Vec<Child>,
+    upstreams: Vec<Running>,
+    runtime: Runtime,
 }
 
 impl Walk {
@@ -78,12 +81,11 @@ impl Walk {
     }
 
     fn command(&self, line: &str) -> Command {
-        let program = match line.split_once(' ').map_or(line, |(program, _)| program) {
-            "nuncio" => env!("CARGO_BIN_EXE_nuncio").to_owned(),
-            "nuncio-echo" => echo().display().to_string(),
-            program => program.to_owned(),
+        let (program, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let program = match program {
+            "nuncio" => env!("CARGO_BIN_EXE_nuncio"),
+            program => program,
         };
-        let rest = line.split_once(' ').map_or("", |(_, rest)| rest);
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("exec {program} {rest}")])
@@ -94,9 +96,26 @@ impl Walk {
         command
     }
 
+    /// What `nuncio-echo` does, which is a program of another crate.
+    fn echo(&mut self, arguments: &str) {
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        for pair in words.chunks(2) {
+            let ["--listen", listen] = pair else {
+                panic!("not an option of nuncio-echo that is known here: {pair:?}");
+            };
+            let (address, name) = listen.split_once('=').unwrap();
+            let echo = Echo::new(name).start(address.parse().unwrap());
+            self.upstreams.push(self.runtime.block_on(echo).unwrap());
+        }
+    }
+
     fn run(&mut self, line: &str, prints: &[String]) {
         if let Some(line) = line.strip_suffix('&') {
             let mut line = self.at_free_ports(line);
+            if let Some(arguments) = line.strip_prefix("nuncio-echo ") {
+                self.echo(arguments);
+                return;
+            }
             if line.starts_with("nuncio run") {
                 line.push_str(&format!(" --admin 127.0.0.1:{}", free_port()));
             }
@@ -154,18 +173,6 @@ impl Drop for Walk {
     }
 }
 
-/// The program beside nuncio's own.
-fn echo() -> PathBuf {
-    let own = Path::new(env!("CARGO_BIN_EXE_nuncio"));
-    let echo = own.with_file_name("nuncio-echo");
-    assert!(
-        echo.is_file(),
-        "build the whole workspace: there is no {}",
-        echo.display()
-    );
-    echo
-}
-
 fn walk(guide: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let text = fs::read_to_string(path.join(guide)).unwrap();
@@ -173,6 +180,8 @@ fn walk(guide: &str) {
         folder: tempfile::tempdir().unwrap(),
         ports: BTreeMap::new(),
         running: Vec::new(),
+        upstreams: Vec::new(),
+        runtime: Runtime::new().unwrap(),
     };
     let mut commands = 0;
     for part in parts(&text) {

@@ -154,5 +154,8 @@ fn the_command_of_the_documentation_is_one() {
         panic!("another command");
     };
     assert_eq!(args.limits, Path::new("./limits"));
-    assert_eq!(args.counting.redis.as_deref(), Some("redis://redis.example:6379"));
+    assert_eq!(
+        args.counting.redis.as_deref(),
+        Some("redis://redis.example:6379")
+    );
 }

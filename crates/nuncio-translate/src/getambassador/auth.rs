@@ -117,9 +117,7 @@ pub(super) fn filter(context: &mut Context<'_>, clusters: &mut Clusters) -> Opti
         .help("mend it, or remove it; redirects and Mappings with bypass_auth are as ever");
     Some(HttpFilter {
         origin: first.origin,
-        config: FilterConfig::Refusal(Refusal {
-            key: first.key,
-        }),
+        config: FilterConfig::Refusal(Refusal { key: first.key }),
     })
 }
 

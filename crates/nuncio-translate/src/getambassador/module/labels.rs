@@ -15,6 +15,9 @@ use crate::getambassador::values::field_of;
 
 const HELP: &str = "write a list of labels below <domain>.defaults, such as - remote_address: {key: remote_address}";
 
+const NOT_A_LABEL: &str = "a label is exactly one of source_cluster, destination_cluster, remote_address, \
+     request_headers, generic_key, with all its fields";
+
 impl Keys<'_, '_, '_> {
     pub(super) fn label_domain(&self, default: &Arc<str>) -> Arc<str> {
         match self.config.default_label_domain.as_deref() {
@@ -56,9 +59,9 @@ fn of(field: &str, of_domain: &Value) -> Result<Vec<Label>, Mistake> {
     };
     let mut read = Vec::new();
     for (index, specifier) in specifiers.iter().enumerate() {
-        let specifier: LabelSpecifier = serde_json::from_value(specifier.clone())
-            .map_err(|error| wrong(format!("{field}[{index}]"), error.to_string()))?;
-        read.push(specifier);
+        let specifier = serde_json::from_value::<LabelSpecifier>(specifier.clone());
+        let not_one = |_| wrong(format!("{field}[{index}]"), NOT_A_LABEL.to_owned());
+        read.push(specifier.map_err(not_one)?);
     }
     descriptor(&field, &read)
 }
