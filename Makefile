@@ -30,6 +30,8 @@ test: toolchain ## Install what the tests need and run all of them
 	    REDIS_SERVER="$$(scripts/install-redis.sh)" && export REDIS_SERVER && \
 	    RATELIMIT="$$(scripts/install-ratelimit.sh)" && export RATELIMIT && \
 	    HELM="$$(scripts/install-helm.sh)" && export HELM && \
+	    ZIPKIN="$$(scripts/install-zipkin.sh)" && export ZIPKIN && \
+	    OTELCOL="$$(scripts/install-otelcol.sh)" && export OTELCOL && \
 	    $(CARGO) test --workspace --locked
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)

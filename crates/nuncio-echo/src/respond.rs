@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use http::header::{
     CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
@@ -14,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio_tungstenite::WebSocketStream;
@@ -22,13 +22,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::authorize;
-use crate::seen::Seen;
+use crate::seen::{KEPT_BODY, Seen};
 use crate::server::Upstream;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-/// How much of a request's body is shown.
-const SHOWN_BODY: usize = 64 * 1024;
 
 /// The connection that a request came on.
 pub(crate) struct Peer {
@@ -66,7 +63,7 @@ pub(crate) async fn respond(
     let mut response = if is_websocket(&request) {
         websocket(request)
     } else if is_grpc(&request) {
-        grpc(&upstream, request, &wishes).await
+        grpc(&upstream, request, count, &wishes).await
     } else {
         say(&upstream, &peer, request, &seen, count, &wishes).await
     };
@@ -99,14 +96,11 @@ async fn say(
         Version::HTTP_10 => "HTTP/1.0",
         _ => "HTTP/1.1",
     };
-    let body = match request.into_body().collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
-    };
+    let body = body(upstream, count, request).await;
     let answer = match wishes.get("x-echo-size").and_then(|size| size.parse().ok()) {
         Some(size) => vec![b'x'; size],
         None => {
-            let shown = &body[..body.len().min(SHOWN_BODY)];
+            let shown = &body[..body.len().min(KEPT_BODY)];
             let mut text = json!({
                 "upstream": upstream.name,
                 "method": seen.method,
@@ -176,14 +170,16 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 }
 
 /// gRPC without messages of its own: frames come back as they are.
-async fn grpc(upstream: &Upstream, request: Request<Incoming>, wishes: &Wishes) -> Response<Body> {
+async fn grpc(
+    upstream: &Upstream,
+    request: Request<Incoming>,
+    count: usize,
+    wishes: &Wishes,
+) -> Response<Body> {
     const HEALTH: &str = "/grpc.health.v1.Health/Check";
     const NOT_FOUND: HeaderValue = HeaderValue::from_static("5");
     let path = request.uri().path().to_owned();
-    let frames = match request.into_body().collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
-    };
+    let frames = body(upstream, count, request).await;
     let known = path != HEALTH || is_whole_or(&upstream.name, &frames);
     let answer = match path.as_str() {
         HEALTH if !known => Vec::new(),
@@ -204,6 +200,25 @@ async fn grpc(upstream: &Upstream, request: Request<Incoming>, wishes: &Wishes) 
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// The body of the nth request, from 1; nothing of one that breaks off. What comes of it can be seen
+/// as it comes: a stream may have no end.
+async fn body(upstream: &Upstream, nth: usize, request: Request<Incoming>) -> Bytes {
+    let mut incoming = request.into_body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
+        match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => {
+                upstream.seen.add_body(nth, &data);
+                whole.extend_from_slice(&data);
+            }
+            // Trailers.
+            Ok(Err(_)) => {}
+            Err(_) => return Bytes::new(),
+        }
+    }
+    whole.freeze()
 }
 
 /// Whether a framed `HealthCheckRequest` asks for the whole, or for the service with this name.
@@ -242,6 +257,7 @@ fn seen(request: &Request<Incoming>) -> Seen {
             .map_or_else(|| "*".to_owned(), ToString::to_string),
         host,
         headers,
+        body: Vec::new(),
     }
 }
 

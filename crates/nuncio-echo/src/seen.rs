@@ -12,7 +12,12 @@ pub struct Seen {
     pub path: String,
     pub host: String,
     pub headers: BTreeMap<String, Vec<String>>,
+    /// What has come of its body so far, as far as it is kept.
+    pub body: Vec<u8>,
 }
+
+/// How much of a request's body is kept.
+pub(crate) const KEPT_BODY: usize = 64 * 1024;
 
 /// All requests since the start.
 #[derive(Clone, Debug)]
@@ -40,6 +45,15 @@ impl SeenLog {
         };
         self.count.send_replace(count);
         count
+    }
+
+    /// Adds to the body of the nth request, from 1.
+    pub(crate) fn add_body(&self, nth: usize, bytes: &[u8]) {
+        if let Some(seen) = self.requests().get_mut(nth - 1) {
+            let room = KEPT_BODY.saturating_sub(seen.body.len());
+            seen.body.extend(&bytes[..bytes.len().min(room)]);
+        }
+        self.count.send_modify(|_| ());
     }
 
     pub(crate) fn all(&self) -> Vec<Seen> {

@@ -49,11 +49,14 @@ pub(crate) fn cors() -> Entry {
     filter(CORS, &Cors {})
 }
 
-pub(crate) fn router(suppress_envoy_headers: bool) -> Entry {
+/// Deprecated for `HttpConnectionManager.Tracing.spawn_upstream_span`, which makes other spans.
+#[allow(deprecated)]
+pub(crate) fn router(suppress_envoy_headers: bool, start_child_span: bool) -> Entry {
     filter(
         ROUTER,
         &Router {
             suppress_envoy_headers,
+            start_child_span,
             ..Default::default()
         },
     )

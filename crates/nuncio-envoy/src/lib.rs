@@ -27,6 +27,7 @@ mod static_config;
 mod statistics;
 mod table;
 mod tls;
+mod tracing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,7 +26,7 @@ use nuncio_model::listener::{
 use prost::Message;
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
-use crate::{filter, log, quic, rbac, resource, statistics, tls};
+use crate::{filter, log, quic, rbac, resource, statistics, tls, tracing};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
@@ -75,12 +75,23 @@ pub fn listener(listener: &Listener) -> Resource {
             .iter()
             .map(|chain| filter_chain(chain, listener))
             .collect(),
+        traffic_direction: traffic_direction(listener).into(),
         per_connection_buffer_limit_bytes: listener.per_connection_buffer_limit.and_then(uint32),
         ..Default::default()
     };
     Resource {
         requires: requires(listener),
         ..resource(&message)
+    }
+}
+
+/// Spans are those of a client, as Emissary's are. Only where there are any: the field is the
+/// listener's own, and another value drains TCPMappings too.
+fn traffic_direction(listener: &Listener) -> core::TrafficDirection {
+    let mut managers = listener.filter_chains.iter().filter_map(FilterChain::http);
+    match managers.any(|http| http.options.tracing.is_some()) {
+        true => core::TrafficDirection::Outbound,
+        false => core::TrafficDirection::Unspecified,
     }
 }
 
@@ -189,7 +200,7 @@ fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
     }
 }
 
-/// Emissary's TCPMappings have no access log; nor has this.
+/// Emissary's TCPMappings have no access log; here services that log connections are told.
 fn tcp_proxy(proxy: &TcpProxy, listener: &Listener) -> Any {
     use tcp::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
     let weight = |cluster: &nuncio_model::listener::WeightedCluster| ClusterWeight {
@@ -203,6 +214,7 @@ fn tcp_proxy(proxy: &TcpProxy, listener: &Listener) -> Any {
             clusters: proxy.clusters.iter().map(weight).collect(),
         })),
         idle_timeout: proxy.idle_timeout.and_then(duration),
+        access_log: log::log_services(&proxy.log_services).collect(),
         ..Default::default()
     })
 }
@@ -235,9 +247,15 @@ fn http_connection_manager(
             .chain(http.filters.iter().map(filter::discovered))
             .chain([filter::cors()])
             .chain(http.late_filters.iter().map(filter::discovered))
-            .chain([filter::router(options.suppress_envoy_headers)])
+            .chain([filter::router(
+                options.suppress_envoy_headers,
+                options.tracing.is_some(),
+            )])
             .collect(),
-        access_log: vec![log::access_log(&options.access_log)],
+        access_log: log::log_services(&options.log_services)
+            .chain([log::access_log(&options.access_log)])
+            .collect(),
+        tracing: options.tracing.as_ref().map(tracing::tracing),
         server_name: options.server_name.to_string(),
         use_remote_address: bool_value(options.use_remote_address),
         xff_num_trusted_hops: http.xff_num_trusted_hops,

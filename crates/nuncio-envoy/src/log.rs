@@ -1,12 +1,17 @@
-//! [`AccessLog`] → `envoy.extensions.access_loggers.file.v3.FileAccessLog`.
+//! Access logs: [`AccessLog`] → `envoy.extensions.access_loggers.file.v3.FileAccessLog`,
+//! [`LogService`] → `envoy.extensions.access_loggers.grpc.v3`.
 
 use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::extensions::access_loggers::file::v3 as file_log;
+use nuncio_envoy_api::envoy::extensions::access_loggers::grpc::v3 as grpc_log;
+use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_model::listener::{AccessLog, AccessLogFormat};
+use nuncio_model::log::{LogEntries, LogService};
+use nuncio_model::value::HeaderName;
 
-use crate::proto::{inline_string, json_object};
+use crate::proto::{duration, grpc_service, inline_string, json_object, uint32};
 
 pub(crate) fn access_log(log: &AccessLog) -> accesslog::AccessLog {
     use core::substitution_format_string::Format;
@@ -22,9 +27,48 @@ pub(crate) fn access_log(log: &AccessLog) -> accesslog::AccessLog {
             ..Default::default()
         })),
     };
+    logger("envoy.access_loggers.file", pack(&file))
+}
+
+pub(crate) fn log_services(services: &[LogService]) -> impl Iterator<Item = accesslog::AccessLog> {
+    services.iter().map(log_service)
+}
+
+fn log_service(service: &LogService) -> accesslog::AccessLog {
+    let names = |names: &[HeaderName]| names.iter().map(ToString::to_string).collect();
+    let common_config = Some(grpc_log::CommonGrpcAccessLogConfig {
+        log_name: service.log_name.to_string(),
+        grpc_service: Some(grpc_service(&service.cluster)),
+        transport_api_version: core::ApiVersion::V3.into(),
+        buffer_flush_interval: duration(service.flush_interval),
+        buffer_size_bytes: uint32(service.buffer_bytes),
+        ..Default::default()
+    });
+    match &service.entries {
+        LogEntries::Http {
+            request_headers,
+            response_headers,
+            response_trailers,
+        } => logger(
+            "envoy.access_loggers.http_grpc",
+            pack(&grpc_log::HttpGrpcAccessLogConfig {
+                common_config,
+                additional_request_headers_to_log: names(request_headers),
+                additional_response_headers_to_log: names(response_headers),
+                additional_response_trailers_to_log: names(response_trailers),
+            }),
+        ),
+        LogEntries::Tcp => logger(
+            "envoy.access_loggers.tcp_grpc",
+            pack(&grpc_log::TcpGrpcAccessLogConfig { common_config }),
+        ),
+    }
+}
+
+fn logger(name: &str, config: Any) -> accesslog::AccessLog {
     accesslog::AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(pack(&file))),
+        name: name.to_owned(),
+        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(config)),
         ..Default::default()
     }
 }

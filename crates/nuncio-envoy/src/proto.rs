@@ -100,6 +100,18 @@ pub(crate) fn ads() -> core::ConfigSource {
     }
 }
 
+/// A service that Envoy itself asks, by the cluster that it is.
+pub(crate) fn grpc_service(cluster: &str) -> core::GrpcService {
+    use core::grpc_service::{EnvoyGrpc, TargetSpecifier};
+    core::GrpcService {
+        target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+            cluster_name: cluster.to_owned(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    }
+}
+
 /// Without `google_re2`: its size limit is deprecated, the runtime's is in the bootstrap.
 pub(crate) fn regex(regex: &Regex) -> matcher::RegexMatcher {
     matcher::RegexMatcher {

@@ -23,7 +23,7 @@ pub fn ready(ready: &Ready) -> Resource {
         route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(
             RouteConfiguration::default(),
         )),
-        http_filters: vec![filter::health_check(PATH), filter::router(false)],
+        http_filters: vec![filter::health_check(PATH), filter::router(false, false)],
         access_log: ready.access_log.iter().map(log::access_log).collect(),
         ..Default::default()
     };

@@ -10,10 +10,12 @@ pub mod cluster;
 pub mod external;
 pub mod filter;
 pub mod listener;
+pub mod log;
 pub mod report;
 pub mod route;
 pub mod runtime;
 pub mod tls;
+pub mod tracing;
 pub mod value;
 
 mod gateway;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::log::LogService;
 use crate::report::Origin;
 use crate::tls::Termination;
+use crate::tracing::Tracing;
 use crate::value::{Domain, LogFormat, ServerName};
 
 /// A port that Envoy listens on (`config.listener.v3.Listener`).
@@ -91,6 +93,7 @@ pub struct TcpProxy {
     pub clusters: Vec<WeightedCluster>,
     /// Of a connection without bytes; zero is without end, `None` Envoy's hour.
     pub idle_timeout: Option<Duration>,
+    pub log_services: Arc<[LogService]>,
 }
 
 /// A cluster's part of the connections, relative to that of the others.
@@ -156,6 +159,9 @@ pub struct HttpOptions {
     /// Whether the `x-envoy-…` headers of the router are left out.
     pub suppress_envoy_headers: bool,
     pub access_log: AccessLog,
+    /// They are told of a request before it is in the file.
+    pub log_services: Arc<[LogService]>,
+    pub tracing: Option<Tracing>,
 }
 
 /// How header names are written in HTTP/1.

@@ -227,7 +227,6 @@ const LUA: &str = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 
 /// Fields of a connection manager that are the same in all.
 const FIXED: &[&str] = &[
-    "access_log",
     "common_http_protocol_options",
     "internal_address_config",
     "normalize_path",
@@ -242,8 +241,14 @@ fn elide(value: &mut Value) {
         Value::Object(fields) => {
             if fields.contains_key("http_filters") {
                 fields.retain(|name, _| !FIXED.contains(&name.as_str()));
+                if is_usual_log(&fields["access_log"]) {
+                    fields.remove("access_log");
+                }
                 if let Some(Value::Array(filters)) = fields.get_mut("http_filters") {
-                    filters.retain(|filter| filter["name"] == "envoy.filters.http.rbac");
+                    filters.retain(|filter| {
+                        filter["name"] == "envoy.filters.http.rbac"
+                            || filter["typed_config"]["start_child_span"] == true
+                    });
                 }
             }
             if fields.contains_key("virtual_hosts")
@@ -272,6 +277,17 @@ fn elide(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(elide),
         _ => {}
     }
+}
+
+/// Emissary's line on standard output, and nothing else.
+fn is_usual_log(logs: &Value) -> bool {
+    let file = &logs[0]["typed_config"];
+    let line = &file["log_format"]["text_format_source"]["inline_string"];
+    logs[1].is_null()
+        && file["path"] == "/dev/fd/1"
+        && line
+            .as_str()
+            .is_some_and(|line| line.starts_with("ACCESS ["))
 }
 
 fn report(outcome: &Outcome) -> Value {

@@ -167,6 +167,8 @@ fn kinds() -> Vec<Kind> {
         kind("KubernetesEndpointResolver", "", resolver()),
         kind("AuthService", "", Schema::of::<AuthService>()),
         kind("RateLimitService", "", Schema::of::<RateLimitService>()),
+        kind("TracingService", "", Schema::of::<TracingService>()),
+        kind("LogService", "", Schema::of::<LogService>()),
     ]
 }
 
@@ -179,8 +181,6 @@ fn checked_kinds() -> Vec<Kind> {
         schema,
     };
     vec![
-        kind("TracingService", Schema::of::<TracingService>()),
-        kind("LogService", Schema::of::<LogService>()),
         kind("ConsulResolver", Schema::of::<ConsulResolver>()),
         kind("DevPortal", Schema::of::<DevPortal>()),
     ]

@@ -52,6 +52,16 @@ pub(super) fn no_shadow() -> Mistake {
     )
 }
 
+/// What Envoy sends by itself is written, and this is only read.
+pub(super) fn no_service() -> Mistake {
+    Mistake::because(
+        "spec.service",
+        Reason::Conflict,
+        "Envoy's admin interface takes nothing that is sent to it",
+        format!("name a service of your own, on another port than {PORT}"),
+    )
+}
+
 /// Of a connection that is passed on as it is nobody sees what is asked.
 pub(super) fn no_bytes() -> Mistake {
     Mistake::because(

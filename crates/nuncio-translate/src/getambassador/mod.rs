@@ -30,6 +30,7 @@ mod kept;
 mod labels;
 mod listener;
 mod load_balancer;
+mod log_service;
 mod made;
 mod mapping;
 mod mistake;
@@ -49,6 +50,7 @@ mod taken;
 mod tcpmapping;
 mod tls;
 mod tls_module;
+mod tracing;
 mod unsupported;
 mod values;
 
@@ -173,6 +175,8 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         module::with_route_error_responses(&mut context, &origin);
     }
     external::filters(&mut context, clusters);
+    log_service::read(&mut context, clusters);
+    tracing::read(&mut context, clusters);
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);

@@ -23,7 +23,7 @@ use super::host::Host;
 use super::mistake::Mistake;
 use super::tls::TlsSettings;
 use super::values::milliseconds;
-use super::{share, unsupported};
+use super::{log_service, share, unsupported};
 use crate::store::Object;
 
 /// TCPMappings of one place, which share its connections.
@@ -198,24 +198,17 @@ fn given(text: &Option<String>) -> Option<&str> {
 /// one reading serves both, and blames the right place.
 fn upstream(object: &Object<TcpMapping>) -> Object<Mapping> {
     let spec = object.spec.clone();
-    Object {
-        id: Arc::clone(&object.id),
-        meta: Arc::clone(&object.meta),
-        source: object.source.clone(),
-        rkey: Arc::clone(&object.rkey),
-        part: object.part.clone(),
-        spec: Mapping {
-            service: spec.service,
-            tls: spec.tls,
-            resolver: spec.resolver,
-            enable_ipv4: spec.enable_ipv4,
-            enable_ipv6: spec.enable_ipv6,
-            circuit_breakers: spec.circuit_breakers,
-            cluster_tag: spec.cluster_tag,
-            stats_name: spec.stats_name,
-            ..Mapping::default()
-        },
-    }
+    object.as_if(Mapping {
+        service: spec.service,
+        tls: spec.tls,
+        resolver: spec.resolver,
+        enable_ipv4: spec.enable_ipv4,
+        enable_ipv6: spec.enable_ipv6,
+        circuit_breakers: spec.circuit_breakers,
+        cluster_tag: spec.cluster_tag,
+        stats_name: spec.stats_name,
+        ..Mapping::default()
+    })
 }
 
 /// Emissary reads it and forgets it. The API has it as text.
@@ -346,6 +339,7 @@ fn finish(
         proxy: TcpProxy {
             clusters: weighted,
             idle_timeout: first.idle_timeout,
+            log_services: log_service::of_connections(context),
         },
         members: members
             .iter()

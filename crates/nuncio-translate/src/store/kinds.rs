@@ -34,9 +34,7 @@ const NOT_HONOURED: &[(&str, &str)] = &[
     ("DevPortal", "there is no developer portal"),
     ("Filter", "requests are NOT filtered"),
     ("FilterPolicy", "requests are NOT filtered"),
-    ("LogService", "nothing is sent to it"),
     ("RateLimit", "requests are NOT limited"),
-    ("TracingService", "requests are not traced"),
 ];
 
 /// Kinds that only v0 had, what their absence means, and what to write instead.

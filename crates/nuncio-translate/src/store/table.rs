@@ -33,6 +33,18 @@ impl<T> Object<T> {
         Origin::new(Arc::clone(&self.id)).field(field)
     }
 
+    /// The same resource, with what it says in the words of another kind.
+    pub(crate) fn as_if<U>(&self, spec: U) -> Object<U> {
+        Object {
+            id: Arc::clone(&self.id),
+            meta: Arc::clone(&self.meta),
+            source: self.source.clone(),
+            rkey: Arc::clone(&self.rkey),
+            part: self.part.clone(),
+            spec,
+        }
+    }
+
     pub fn namespace(&self) -> &str {
         &self.meta.namespace
     }

@@ -20,6 +20,7 @@ impl Together {
             listener["address"]["socket_address"]["port_value"] = port.into();
             tag_name(listener, tag);
             tag_secrets(listener, tag);
+            tag_collectors(listener, tag);
             self.0.listeners.push(listener.take());
         }
         for cluster in &mut config.clusters {
@@ -58,6 +59,24 @@ impl Together {
 fn tag_name(resource: &mut Value, tag: &str) {
     let name = resource["name"].as_str().unwrap();
     resource["name"] = format!("{tag}-{name}").into();
+}
+
+/// Envoy looks for the cluster of a collector while it reads the listener.
+fn tag_collectors(value: &mut Value, tag: &str) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(cluster)) = fields.get_mut("collector_cluster") {
+                cluster.insert_str(0, &format!("{tag}-"));
+            }
+            fields
+                .values_mut()
+                .for_each(|value| tag_collectors(value, tag));
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|value| tag_collectors(value, tag)),
+        _ => {}
+    }
 }
 
 fn tag_secrets(value: &mut Value, tag: &str) {

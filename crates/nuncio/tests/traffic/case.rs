@@ -171,6 +171,8 @@ pub(crate) struct SeenExpect {
     pub(crate) protocol: Option<String>,
     pub(crate) sni: Option<String>,
     pub(crate) body: Option<String>,
+    /// Parts of the body, which may have no end.
+    pub(crate) body_has: Option<Parts>,
     /// Which of the upstream's connections it came on, from 0.
     pub(crate) connection: Option<u64>,
     /// How many such requests must have come, of what upstreams get besides.

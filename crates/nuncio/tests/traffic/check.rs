@@ -143,6 +143,10 @@ impl SeenExpect {
         same("protocol", string(&said["protocol"]), &self.protocol)?;
         same("sni", string(&said["tls"]["sni"]), &self.sni)?;
         same("body", string(&said["body"]), &self.body)?;
+        if let Some(parts) = &self.body_has {
+            let body = said["body"].as_str().unwrap_or_default();
+            has("the body, as it reached it,", body, parts)?;
+        }
         same("connection", said["connection"].as_u64(), &self.connection)?;
         for (name, expected) in &self.headers {
             let values = said["headers"][name].as_array().map(|values| {
@@ -167,6 +171,7 @@ impl SeenExpect {
             "path": seen.path,
             "host": seen.host,
             "headers": seen.headers,
+            "body": String::from_utf8_lossy(&seen.body),
         }))
         .is_ok()
     }

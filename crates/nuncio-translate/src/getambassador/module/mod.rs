@@ -26,6 +26,7 @@ use crate::store::{AUTH_MODULE, Object, TLS_MODULE};
 
 pub(super) use defaults::{Defaults, fill};
 pub(super) use filters::with_route_error_responses;
+pub(super) use options::with_datadog;
 
 /// The Module that counts is the first of this name.
 const NAME: &str = "ambassador";

@@ -60,6 +60,11 @@ const LOG_FIELDS: &[(&str, &str)] = &[
     ),
 ];
 
+const DATADOG_FIELDS: &[(&str, &str)] = &[
+    ("dd.trace_id", "%REQ(X-DATADOG-TRACE-ID)%"),
+    ("dd.span_id", "%REQ(X-DATADOG-PARENT-ID)%"),
+];
+
 pub(super) fn default() -> HttpOptions {
     HttpOptions {
         server_name: "envoy".into(),
@@ -81,6 +86,8 @@ pub(super) fn default() -> HttpOptions {
             path: "/dev/fd/1".into(),
             format: AccessLogFormat::Text(line()),
         },
+        log_services: Arc::default(),
+        tracing: None,
     }
 }
 
@@ -88,14 +95,25 @@ fn line() -> LogFormat {
     LogFormat::new(LOG_LINE).expect("invariant: the operators are Envoy's")
 }
 
+/// What Emissary adds to its object for Datadog.
+pub(in crate::getambassador) fn with_datadog(log: &mut AccessLog) {
+    let AccessLogFormat::Json(log_fields) = &mut log.format else {
+        return;
+    };
+    if *log_fields == fields() {
+        log_fields.extend(formats(DATADOG_FIELDS));
+    }
+}
+
 fn fields() -> Vec<(Arc<str>, LogFormat)> {
-    LOG_FIELDS
-        .iter()
-        .map(|(name, text)| {
-            let format = LogFormat::new(text).expect("invariant: the operators are Envoy's");
-            ((*name).into(), format)
-        })
-        .collect()
+    formats(LOG_FIELDS).collect()
+}
+
+fn formats(fields: &'static [(&str, &str)]) -> impl Iterator<Item = (Arc<str>, LogFormat)> + use<> {
+    fields.iter().map(|(name, text)| {
+        let format = LogFormat::new(text).expect("invariant: the operators are Envoy's");
+        ((*name).into(), format)
+    })
 }
 
 impl Keys<'_, '_, '_> {
@@ -151,6 +169,8 @@ impl Keys<'_, '_, '_> {
             },
             suppress_envoy_headers: is(config.suppress_envoy_headers),
             access_log: self.access_log(default.access_log),
+            log_services: default.log_services,
+            tracing: default.tracing,
         }
     }
 
