@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::config::route::v3 as rds;
+use nuncio_envoy_api::envoy::extensions::compression::brotli::compressor::v3 as brotli;
 use nuncio_envoy_api::envoy::extensions::compression::gzip::compressor::v3 as gzip;
 use nuncio_envoy_api::envoy::extensions::filters::http::buffer::v3::Buffer;
 use nuncio_envoy_api::envoy::extensions::filters::http::compressor::v3 as compressor;
@@ -30,8 +31,8 @@ use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::Resource;
 use nuncio_model::external::{AUTHORIZATION, RATE_LIMIT};
 use nuncio_model::filter::{
-    ADDRESS_ACCESS, ERROR_RESPONSES, FilterConfig, GrpcMethods, GrpcStats, Gzip, GzipLevel,
-    GzipStrategy, HttpFilter, LUA, ROUTE_ERROR_RESPONSES,
+    ADDRESS_ACCESS, Brotli, CompressedResponses, ERROR_RESPONSES, FilterConfig, GrpcMethods,
+    GrpcStats, Gzip, GzipLevel, GzipStrategy, HttpFilter, LUA, ROUTE_ERROR_RESPONSES,
 };
 use prost::Name;
 
@@ -115,7 +116,9 @@ fn type_urls(name: &str) -> Vec<String> {
         "envoy.filters.http.grpc_web" => GrpcWeb::type_url(),
         "envoy.filters.http.grpc_stats" => grpc_stats::FilterConfig::type_url(),
         LUA => Lua::type_url(),
-        "envoy.filters.http.gzip" => compressor::Compressor::type_url(),
+        "envoy.filters.http.gzip" | "envoy.filters.http.brotli" => {
+            compressor::Compressor::type_url()
+        }
         "envoy.filters.http.buffer" => Buffer::type_url(),
         ERROR_RESPONSES | ROUTE_ERROR_RESPONSES => CustomResponse::type_url(),
         ADDRESS_ACCESS => Rbac::type_url(),
@@ -149,6 +152,7 @@ fn settings(config: &FilterConfig) -> Any {
             ..Default::default()
         }),
         FilterConfig::Gzip(gzip) => pack(&gzip_config(gzip)),
+        FilterConfig::Brotli(brotli) => pack(&brotli_config(brotli)),
         FilterConfig::Buffer { max_request_bytes } => pack(&Buffer {
             max_request_bytes: uint32(*max_request_bytes),
         }),
@@ -189,8 +193,6 @@ fn grpc_stats_config(stats: &GrpcStats) -> grpc_stats::FilterConfig {
     }
 }
 
-/// `content_type` is deprecated for a matcher that Envoy 1.40 does not have yet.
-#[allow(deprecated)]
 fn gzip_config(settings: &Gzip) -> compressor::Compressor {
     use gzip::gzip::{CompressionLevel, CompressionStrategy};
     let library = gzip::Gzip {
@@ -216,19 +218,43 @@ fn gzip_config(settings: &Gzip) -> compressor::Compressor {
             name: "gzip".to_owned(),
             typed_config: Some(pack(&library)),
         }),
+        ..compressed(&settings.responses)
+    }
+}
+
+fn brotli_config(settings: &Brotli) -> compressor::Compressor {
+    let library = brotli::Brotli {
+        quality: settings.quality.and_then(uint32),
+        window_bits: settings.window_bits.and_then(uint32),
+        ..Default::default()
+    };
+    compressor::Compressor {
+        compressor_library: Some(core::TypedExtensionConfig {
+            name: "brotli".to_owned(),
+            typed_config: Some(pack(&library)),
+        }),
+        choose_first: true,
+        ..compressed(&settings.responses)
+    }
+}
+
+/// `content_type` is deprecated for a matcher that Envoy 1.40 does not have yet.
+#[allow(deprecated)]
+fn compressed(responses: &CompressedResponses) -> compressor::Compressor {
+    compressor::Compressor {
         response_direction_config: Some(compressor::compressor::ResponseDirectionConfig {
             common_config: Some(compressor::compressor::CommonDirectionConfig {
                 enabled: Some(runtime_flag(true)),
-                min_content_length: settings.min_content_length.and_then(uint32),
-                content_type: settings
+                min_content_length: responses.min_content_length.and_then(uint32),
+                content_type: responses
                     .content_types
                     .iter()
                     .map(ToString::to_string)
                     .collect(),
                 ..Default::default()
             }),
-            disable_on_etag_header: settings.disable_on_etag_header,
-            remove_accept_encoding_header: settings.remove_accept_encoding_header,
+            disable_on_etag_header: responses.disable_on_etag_header,
+            remove_accept_encoding_header: responses.remove_accept_encoding_header,
             ..Default::default()
         }),
         ..Default::default()

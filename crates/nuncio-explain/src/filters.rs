@@ -66,7 +66,7 @@ fn says(config: &FilterConfig) -> &'static str {
         FilterConfig::GrpcWeb => "makes gRPC of gRPC-Web",
         FilterConfig::GrpcStats(_) => "counts calls of gRPC",
         FilterConfig::Lua(_) => "runs a script, which may do something else than is said here",
-        FilterConfig::Gzip(_) => "may compress the response",
+        FilterConfig::Gzip(_) | FilterConfig::Brotli(_) => "may compress the response",
         FilterConfig::Buffer { .. } => "waits for the whole request, and answers 413 to large ones",
         FilterConfig::ErrorResponses(_) => "may give an error other words",
         FilterConfig::RouteErrorResponses => "may give an error the words of its route",

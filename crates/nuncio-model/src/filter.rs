@@ -26,6 +26,7 @@ pub enum FilterConfig {
     GrpcStats(GrpcStats),
     Lua(LuaScript),
     Gzip(Gzip),
+    Brotli(Brotli),
     /// Waits for whole requests of up to so many bytes (`filters.http.buffer`).
     Buffer {
         max_request_bytes: u32,
@@ -51,6 +52,7 @@ impl FilterConfig {
             Self::GrpcStats(_) => "envoy.filters.http.grpc_stats",
             Self::Lua(_) => LUA,
             Self::Gzip(_) => "envoy.filters.http.gzip",
+            Self::Brotli(_) => "envoy.filters.http.brotli",
             Self::Buffer { .. } => "envoy.filters.http.buffer",
             Self::ErrorResponses(_) => ERROR_RESPONSES,
             Self::RouteErrorResponses => ROUTE_ERROR_RESPONSES,
@@ -112,6 +114,20 @@ pub struct Gzip {
     pub window_bits: Option<u32>,
     pub level: GzipLevel,
     pub strategy: GzipStrategy,
+    pub responses: CompressedResponses,
+}
+
+/// The same with another method, which comes before gzip where a client takes both alike.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Brotli {
+    pub quality: Option<u32>,
+    pub window_bits: Option<u32>,
+    pub responses: CompressedResponses,
+}
+
+/// Which responses are compressed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct CompressedResponses {
     /// Shorter responses stay as they are.
     pub min_content_length: Option<u32>,
     pub content_types: Vec<Arc<str>>,

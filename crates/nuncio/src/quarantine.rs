@@ -30,13 +30,14 @@ pub use isolation::Isolation;
 pub(crate) use ports::Ports;
 
 /// Keys of a Module that can be left out without opening anything.
-const HARMLESS_KEYS: [&str; 6] = [
+const HARMLESS_KEYS: [&str; 7] = [
     "envoy_log_format",
     "envoy_log_path",
     "envoy_log_type",
     "error_response_overrides",
     "grpc_stats",
     "gzip",
+    "brotli",
 ];
 
 /// When a resource changed last.

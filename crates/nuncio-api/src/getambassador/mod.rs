@@ -46,8 +46,9 @@ pub use mapping::{
     RetryPolicy, StatusRange,
 };
 pub use module::{
-    BufferSettings, BuiltInRoute, ClientCertDetails, GrpcStatsService, GrpcStatsSettings,
-    GzipSettings, MappingDefaults, ModuleConfig, ModuleCors, ModuleDefaults, StringOrList,
+    BrotliSettings, BufferSettings, BuiltInRoute, ClientCertDetails, GrpcStatsService,
+    GrpcStatsSettings, GzipSettings, MappingDefaults, ModuleConfig, ModuleCors, ModuleDefaults,
+    StringOrList,
 };
 pub use ratelimitservice::{RateLimitGrpc, RateLimitService};
 pub use resolver::{ConsulResolver, KubernetesResolver};

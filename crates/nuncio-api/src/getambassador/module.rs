@@ -216,6 +216,12 @@ pub struct ModuleConfig {
     ///
     /// Envoy: the filter `compressor`.
     pub gzip: Option<GzipSettings>,
+    /// Compresses responses for clients that take `br`, before gzip.
+    ///
+    /// Envoy: `envoy.filters.http.compressor`.
+    ///
+    /// Emissary: it has no such key.
+    pub brotli: Option<BrotliSettings>,
     /// Addresses that may send requests; all others are answered 403. A wrong entry allows nobody.
     ///
     /// Envoy: the filter `rbac`.
@@ -470,6 +476,35 @@ pub struct GrpcStatsService {
     /// Envoy: `GrpcMethodList.Service.method_names`.
     #[serde(default)]
     pub method_names: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BrotliSettings {
+    /// 0 to 11, 3 when absent: more is smaller and slower.
+    ///
+    /// Envoy: `Brotli.quality`.
+    pub quality: Option<i64>,
+    /// 10 to 24, 18 when absent: more is smaller, and takes more memory.
+    ///
+    /// Envoy: `Brotli.window_bits`.
+    pub window_bits: Option<i64>,
+    /// Responses with fewer bytes stay as they are, 30 when absent.
+    ///
+    /// Envoy: `CommonDirectionConfig.min_content_length`.
+    pub min_content_length: Option<i64>,
+    /// Types that are compressed; texts when absent.
+    ///
+    /// Envoy: `CommonDirectionConfig.content_type`.
+    pub content_type: Option<Vec<String>>,
+    /// Whether responses with `etag` stay as they are.
+    ///
+    /// Envoy: `ResponseDirectionConfig.disable_on_etag_header`.
+    pub disable_on_etag_header: Option<bool>,
+    /// Whether services do not get `accept-encoding`.
+    ///
+    /// Envoy: `ResponseDirectionConfig.remove_accept_encoding_header`.
+    pub remove_accept_encoding_header: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nuncio_api::getambassador::{GrpcStatsService, GrpcStatsSettings, GzipSettings};
+use nuncio_api::getambassador::{
+    BrotliSettings, GrpcStatsService, GrpcStatsSettings, GzipSettings,
+};
 use nuncio_model::filter::{
-    ADDRESS_ACCESS, AccessAction, AddressAccess, AddressOf, AddressPrincipal, CidrRange,
-    FilterConfig, GrpcMethods, GrpcService, GrpcStats, Gzip, GzipLevel, GzipStrategy, HttpFilter,
+    ADDRESS_ACCESS, AccessAction, AddressAccess, AddressOf, AddressPrincipal, Brotli, CidrRange,
+    CompressedResponses, FilterConfig, GrpcMethods, GrpcService, GrpcStats, Gzip, GzipLevel,
+    GzipStrategy, HttpFilter,
 };
 use nuncio_model::value::LuaScript;
 use nuncio_model::{Origin, Reason};
@@ -59,6 +62,10 @@ impl Keys<'_, '_, '_> {
         if let Some(spec) = &config.gzip {
             let gzip = self.gzip(spec);
             filters.push(("gzip", FilterConfig::Gzip(gzip)));
+        }
+        if let Some(spec) = &config.brotli {
+            let brotli = self.brotli(spec);
+            filters.push(("brotli", FilterConfig::Brotli(brotli)));
         }
         if config.buffer.is_some() {
             let buffer = self.buffer();
@@ -174,20 +181,35 @@ impl Keys<'_, '_, '_> {
             window_bits: self.between("gzip.window_bits", spec.window_bits, 9, 15),
             level: level.unwrap_or_default(),
             strategy: strategy.unwrap_or_default(),
-            min_content_length: self.between(
-                "gzip.min_content_length",
-                spec.min_content_length,
-                0,
-                u32::MAX,
-            ),
-            content_types: spec
-                .content_type
-                .iter()
-                .flatten()
-                .map(|text| text.as_str().into())
-                .collect(),
-            disable_on_etag_header: spec.disable_on_etag_header == Some(true),
-            remove_accept_encoding_header: spec.remove_accept_encoding_header == Some(true),
+            responses: CompressedResponses {
+                min_content_length: self.between(
+                    "gzip.min_content_length",
+                    spec.min_content_length,
+                    0,
+                    u32::MAX,
+                ),
+                content_types: content_types(spec.content_type.as_deref()),
+                disable_on_etag_header: spec.disable_on_etag_header == Some(true),
+                remove_accept_encoding_header: spec.remove_accept_encoding_header == Some(true),
+            },
+        }
+    }
+
+    fn brotli(&mut self, spec: &BrotliSettings) -> Brotli {
+        Brotli {
+            quality: self.between("brotli.quality", spec.quality, 0, 11),
+            window_bits: self.between("brotli.window_bits", spec.window_bits, 10, 24),
+            responses: CompressedResponses {
+                min_content_length: self.between(
+                    "brotli.min_content_length",
+                    spec.min_content_length,
+                    0,
+                    u32::MAX,
+                ),
+                content_types: content_types(spec.content_type.as_deref()),
+                disable_on_etag_header: spec.disable_on_etag_header == Some(true),
+                remove_accept_encoding_header: spec.remove_accept_encoding_header == Some(true),
+            },
         }
     }
 
@@ -308,6 +330,11 @@ fn cidr(text: &str) -> Option<CidrRange> {
 }
 
 /// A service that stands at `field`.
+fn content_types(given: Option<&[String]>) -> Vec<Arc<str>> {
+    let given = given.unwrap_or_default().iter();
+    given.map(|text| text.as_str().into()).collect()
+}
+
 fn grpc_service(field: &str, spec: &GrpcStatsService) -> Result<GrpcService, Mistake> {
     let missing = |name: &str, help| {
         let (field, message) = (format!("{field}.{name}"), "it names nothing");
