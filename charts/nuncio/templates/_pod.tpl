@@ -123,6 +123,10 @@ containers:
         valueFrom:
           fieldRef:
             fieldPath: status.hostIP
+      - name: NUNCIO_POD_NAME
+        valueFrom:
+          fieldRef:
+            fieldPath: metadata.name
       {{- if not (or $values.namespace.name (hasKey $values.env "AMBASSADOR_NAMESPACE")) }}
       - name: AMBASSADOR_NAMESPACE
         valueFrom:

@@ -1,13 +1,15 @@
 //! The resources nuncio reads.
 //!
 //! [`object`] is a resource as its source gave it; [`getambassador`], [`ingress`] and [`core`]
-//! hold the typed kinds. Everything here is data: no resource is checked beyond its types.
+//! hold the typed kinds, [`status`] what is written back. Everything here is data: no resource is
+//! checked beyond its types.
 
 pub mod core;
 pub mod getambassador;
 pub mod ingress;
 pub mod object;
 pub mod path;
+pub mod status;
 pub mod yaml;
 
 pub use object::{Body, ObjectKey, ObjectMeta, RawObject, SourceRef, group_of};

@@ -54,6 +54,7 @@ pub(crate) async fn check(upstream: &Arc<Upstream>, request: Request<Incoming>) 
         path: http.path,
         host: http.host,
         headers: headers.map(|(name, value)| (name, vec![value])).collect(),
+        body: http.body.clone().into_bytes(),
     };
     let count = upstream.seen.push(seen.clone());
     let wishes = Wishes::of(upstream, &seen);

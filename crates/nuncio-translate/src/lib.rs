@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use endpoints::EndpointReads;
-use getambassador::{Inventory, Kept};
+use getambassador::{Attached, Inventory, Kept};
 use ingress::Ingresses;
 use nuncio_model::cluster::Endpoint;
 use nuncio_model::{Gateway, Report};
@@ -39,6 +39,8 @@ pub struct Translation {
     pub report: Report,
     /// What is in effect, as the diagnostics show it.
     pub inventory: Inventory,
+    /// Where it is in effect.
+    pub attached: Attached,
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
     pub ingress_status: ingress::Status,

@@ -166,6 +166,26 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", env = "ENVOY_CONCURRENCY")]
     pub concurrency: Option<u32>,
 
+    /// Write nothing into the cluster: no status of resources, no Events, no Lease. Without, the
+    /// one of several replicas that has the Lease writes them.
+    #[arg(long, env = "NUNCIO_NO_STATUS")]
+    pub no_status: bool,
+
+    /// How many statuses are written in a second at most, five times as many at once.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        env = "NUNCIO_STATUS_WRITES",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub status_writes: u32,
+
+    /// Name of nuncio's own pod, by which replicas tell each other apart; without, one made of the
+    /// hostname.
+    #[arg(long, value_name = "NAME", env = "NUNCIO_POD_NAME")]
+    pub pod_name: Option<String>,
+
     /// File with the labels of nuncio's own pod, as the downward API writes it (key="value"). They
     /// say which Service is nuncio's own, whose addresses are those of Ingresses, and with
     /// topology.kubernetes.io/zone which endpoints are near. It is read at the start; labels that

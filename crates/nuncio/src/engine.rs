@@ -11,7 +11,7 @@ use nuncio_envoy::Encoder;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
-use nuncio_translate::getambassador::Inventory;
+use nuncio_translate::getambassador::{Attached, Inventory};
 use nuncio_translate::{Elements, Settings, Store, Touched, Translator, ingress};
 use nuncio_xds::{Refusal, Status};
 use tokio::sync::watch;
@@ -31,9 +31,13 @@ pub struct Served {
     pub inventory: Arc<Inventory>,
     /// The resources of getambassador.io that could be read.
     pub elements: Elements,
-    pub ingress_status: ingress::Status,
+    /// Where it is in effect.
+    pub attached: Arc<Attached>,
+    pub ingress_status: Arc<ingress::Status>,
     /// Emissary's keys of the resources that the report is about.
     pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
+    /// Of those that stand in annotations, the objects that have those.
+    pub parents: Arc<BTreeMap<Arc<ResourceId>, ResourceId>>,
     pub snapshot: Arc<Snapshot>,
     /// How much was computed anew.
     pub recomputed: Recomputed,
@@ -240,6 +244,14 @@ impl Engine {
         report.extend(self.ports.report());
         report.sort();
 
+        let parents = report
+            .entries()
+            .iter()
+            .filter_map(|entry| {
+                let parent = self.store.parent(&entry.resource)?;
+                Some((Arc::clone(&entry.resource), parent))
+            })
+            .collect();
         let keys = report
             .entries()
             .iter()
@@ -254,8 +266,10 @@ impl Engine {
             report: Arc::new(report),
             inventory: Arc::new(translation.inventory),
             elements: self.store.elements(),
-            ingress_status: translation.ingress_status,
+            attached: Arc::new(translation.attached),
+            ingress_status: Arc::new(translation.ingress_status),
             keys: Arc::new(keys),
+            parents: Arc::new(parents),
             snapshot: Arc::new(snapshot),
             recomputed: Recomputed::Everything,
             took: Took {

@@ -67,6 +67,9 @@ pub struct Gauges {
     pub envoy_up: Gauge,
     pub other_envoys: Gauge,
     pub certificate_expiry: Family<SecretLabel, Gauge>,
+    pub status_leader: Gauge,
+    pub status_waiting: Gauge,
+    pub status_writes: Counter,
     /// Emissary's names, which its users' dashboards ask for.
     pub diagnostics_errors: Gauge,
     pub diagnostics_notices: Gauge,
@@ -108,6 +111,9 @@ impl Gauges {
             envoy_restarts: Counter::default(),
             envoy_up: Gauge::default(),
             other_envoys: Gauge::default(),
+            status_leader: Gauge::default(),
+            status_waiting: Gauge::default(),
+            status_writes: Counter::default(),
             certificate_expiry: Family::default(),
             diagnostics_errors: Gauge::default(),
             diagnostics_notices: Gauge::default(),
@@ -177,6 +183,21 @@ impl Gauges {
             "nuncio_certificate_expiry_timestamp_seconds",
             "When the first certificate of a chain in effect expires",
             this.certificate_expiry.clone(),
+        );
+        registry.register(
+            "nuncio_status_leader",
+            "Whether this replica writes the status of resources",
+            this.status_leader.clone(),
+        );
+        registry.register(
+            "nuncio_status_waiting",
+            "Resources whose status is to be looked at or written",
+            this.status_waiting.clone(),
+        );
+        registry.register(
+            "nuncio_status_writes",
+            "Statuses that were written",
+            this.status_writes.clone(),
         );
         registry.register(
             "ambassador_diagnostics_errors",

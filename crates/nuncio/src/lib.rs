@@ -29,4 +29,5 @@ mod resources;
 pub mod run;
 mod signals;
 mod source;
+mod status;
 pub mod supervisor;

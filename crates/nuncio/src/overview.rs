@@ -1,6 +1,6 @@
 //! The whole report: what sources and front ends say, what Envoy refused, and how Envoy itself is.
 //!
-//! Log, diagnostics and metrics print from here.
+//! Log, diagnostics, metrics and status print from here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ pub fn report(
     xds: &nuncio_xds::Status,
     envoy: &supervisor::State,
     not_kept: Option<&Entry>,
+    not_written: &[Entry],
 ) -> Report {
     let mut report = Report::clone(&served.report);
-    report.extend(not_kept.cloned());
+    report.extend(not_kept.into_iter().chain(not_written).cloned());
     for refusal in &xds.refused {
         let origin = served
             .origin(refusal.resource_type, &refusal.name)

@@ -17,6 +17,7 @@ use nuncio_envoy::{BootstrapConfig, StatsFormat, StatsSink, XdsServer, bootstrap
 use nuncio_model::Reason;
 use nuncio_ratelimit::Server;
 use nuncio_sources::ChangeSet;
+use nuncio_status::{Scene, StatusWriter};
 use nuncio_translate::{Settings, Store};
 use nuncio_xds::{AdsServer, Options, TlsFiles};
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ use crate::pod;
 use crate::quarantine::{Isolation, Validator};
 use crate::signals::Ends;
 use crate::source::Source;
+use crate::status;
 use crate::supervisor::{self, AdminClient, Handle, StateDir, StateDirError, Supervisor};
 
 /// Connections of clients beyond which Envoy takes no more: well below what file descriptors and
@@ -122,6 +124,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut engine = Engine::new(store, settings);
     let mut source = Source::start(&args, &environment, state_dir.kept()).await?;
     let keeper = Keeper::start(source.contents(), state_dir.kept());
+    let status = status::start(&source, &args, &environment, &identity);
     let first = tokio::select! {
         changes = source.next() => changes,
         () = ends.next() => {
@@ -206,6 +209,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         Some(program) => Some(start(program).await?),
     };
 
+    let nothing_written = watch::Sender::new(Vec::new());
     let draining = watch::Sender::new(false);
     let admin = Admin {
         identity,
@@ -222,13 +226,19 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         },
         envoy_admin,
         not_kept: keeper.problem(),
+        not_written: match &status {
+            Some(status) => status.troubles(),
+            None => nothing_written.subscribe(),
+        },
+        status: status.as_ref().map(StatusWriter::figures),
         draining: draining.subscribe(),
         gauges: Arc::clone(&gauges),
         banner: environment.banner,
         patches: Arc::default(),
         limits_metrics,
     };
-    tokio::spawn(log_report(admin.clone()));
+    let scenes = status.as_ref().map(StatusWriter::scenes);
+    tokio::spawn(pass_report_on(admin.clone(), scenes));
     let mut admin_server = tokio::spawn(admin::serve(admin_listener, admin));
     tokio::spawn(observe_acknowledged(ads.status(), Arc::clone(&gauges)));
 
@@ -240,6 +250,9 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut end = std::pin::pin!(async {
         ends.next().await;
         draining.send_replace(true);
+        if let Some(status) = &status {
+            status.give_up();
+        }
         if let Some(envoy) = &envoy {
             shut_down(envoy, shutdown_delay, &mut ends).await;
         }
@@ -253,11 +266,15 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                     continue;
                 }
                 nothing_known = false;
+                let written = status::written(&changes);
                 // Translation keeps a core busy; the ADS server has the others meanwhile.
-                tokio::task::block_in_place(|| {
-                    take_up(&ads, &gauges, || engine.apply(changes));
+                let served = tokio::task::block_in_place(|| {
+                    take_up(&ads, &gauges, || engine.apply(changes))
                 });
                 keeper.changed();
+                if let Some(status) = &status {
+                    status.written(served.change, written);
+                }
             }
             Ok(()) = xds.changed() => {
                 let status = xds.borrow_and_update().clone();
@@ -306,6 +323,9 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         tracing::info!(?drained, "ended");
     }
     keeper.finish().await;
+    if let Some(status) = &status {
+        status.finish().await;
+    }
     xds_servers.abort_all();
     result
 }
@@ -394,20 +414,28 @@ pub(crate) async fn end_left_behind(state_dir: &StateDir, args: &RunArgs, ends: 
     }
 }
 
-/// Says in the log what the report says, as it changes.
-async fn log_report(mut admin: Admin) {
+/// Says in the log what the report says, as it changes, and passes it on to who writes status.
+async fn pass_report_on(mut admin: Admin, scenes: Option<watch::Sender<Arc<Scene>>>) {
     let mut log = ReportLog::default();
     loop {
         admin.served.mark_unchanged();
         admin.xds.mark_unchanged();
         admin.envoy.mark_unchanged();
         admin.not_kept.mark_unchanged();
-        log.update(&admin.report());
+        admin.not_written.mark_unchanged();
+        let served = Arc::clone(&admin.served.borrow());
+        let report = admin.report_of(&served);
+        log.update(&report);
+        if let Some(scenes) = &scenes {
+            scenes.send_replace(Arc::new(status::scene(&served, report)));
+        }
         let gone = tokio::select! {
             changed = admin.served.changed() => changed,
             changed = admin.xds.changed() => changed,
             changed = admin.envoy.changed() => changed,
             changed = admin.not_kept.changed() => changed,
+            // Without who writes status it never changes.
+            Ok(()) = admin.not_written.changed() => Ok(()),
         };
         if gone.is_err() {
             return;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use nuncio_sources::cluster::{Connection, Limits};
+use kube::Client;
+use nuncio_sources::cluster::{Connection, Limits, Standings};
 use nuncio_sources::{ChangeSet, Cluster, Contents, Watcher};
 
 use crate::cli::RunArgs;
@@ -12,10 +13,23 @@ use crate::environment::Environment;
 /// A variable that Kubernetes sets in every pod.
 const IN_POD: &str = "KUBERNETES_SERVICE_HOST";
 
-#[derive(Debug)]
 pub(crate) enum Source {
     Folder(Watcher),
-    Cluster(Cluster),
+    Cluster(Box<FollowedCluster>),
+}
+
+/// A cluster that is followed, and how it is reached.
+pub(crate) struct FollowedCluster {
+    pub(crate) client: Client,
+    pub(crate) url: String,
+    cluster: Cluster,
+}
+
+impl FollowedCluster {
+    /// What the status of its objects says.
+    pub(crate) fn standings(&self) -> Standings {
+        self.cluster.standings()
+    }
 }
 
 impl Source {
@@ -45,7 +59,20 @@ impl Source {
             label_selector: environment.label_selector.clone(),
             field_selector: environment.field_selector.clone(),
         };
-        Ok(Self::Cluster(Cluster::start(connection, limits, kept)))
+        let (client, url) = (connection.client(), connection.url().to_owned());
+        Ok(Self::Cluster(Box::new(FollowedCluster {
+            client,
+            url,
+            cluster: Cluster::start(connection, limits, kept),
+        })))
+    }
+
+    /// The cluster that it is, if it is one.
+    pub(crate) fn cluster(&self) -> Option<&FollowedCluster> {
+        match self {
+            Self::Folder(_) => None,
+            Self::Cluster(cluster) => Some(cluster),
+        }
     }
 
     /// The next change set; the first one is what there is at the start. Dropping the future loses
@@ -53,7 +80,7 @@ impl Source {
     pub(crate) async fn next(&mut self) -> ChangeSet {
         match self {
             Self::Folder(watcher) => watcher.next().await,
-            Self::Cluster(cluster) => cluster.next().await,
+            Self::Cluster(followed) => followed.cluster.next().await,
         }
     }
 
@@ -61,7 +88,7 @@ impl Source {
     pub(crate) fn contents(&self) -> Contents {
         match self {
             Self::Folder(watcher) => watcher.contents(),
-            Self::Cluster(cluster) => cluster.contents(),
+            Self::Cluster(followed) => followed.cluster.contents(),
         }
     }
 }

@@ -29,6 +29,15 @@ pub struct Connection {
 }
 
 impl Connection {
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Where the API server is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// By a kubeconfig, in its current context or another one.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use super::Limits;
 use super::kinds::{Kind, KindId};
 use super::object::Object;
+use super::standing::KindStandings;
 use super::trouble::Trouble;
 
 /// Between two tries, the first time and at most. An API server that is back is not to be waited
@@ -94,6 +95,7 @@ pub(super) async fn follow(
     limits: Arc<Limits>,
     follower: u64,
     news: mpsc::Sender<News>,
+    mut standings: Option<KindStandings>,
 ) {
     let listener = Listener {
         news,
@@ -111,7 +113,7 @@ pub(super) async fn follow(
     loop {
         let objects = watcher(api.clone(), config.clone());
         let objects = StreamBackoff::new(objects, backoff(LONGEST_PAUSE));
-        let Some(trouble) = until_trouble(objects, &kind, &listener).await else {
+        let Some(trouble) = until_trouble(objects, &kind, &listener, &mut standings).await else {
             return;
         };
         if !listener.hears(What::Trouble(trouble)).await {
@@ -146,6 +148,7 @@ async fn until_trouble(
     objects: impl Stream<Item = watcher::Result<watcher::Event<Object>>>,
     kind: &Kind,
     listener: &Listener,
+    standings: &mut Option<KindStandings>,
 ) -> Option<Trouble> {
     let mut objects = std::pin::pin!(objects);
     let mut listing = true;
@@ -154,21 +157,39 @@ async fn until_trouble(
         let what = match event {
             Ok(watcher::Event::Init) => {
                 listing = true;
+                if let Some(standings) = standings {
+                    standings.begin();
+                }
                 continue;
             }
             Ok(watcher::Event::InitApply(object)) => {
+                if let Some(standings) = standings {
+                    standings.listed(object.name(), object.standing());
+                }
                 let (name, text) = told(object);
                 What::Listed(name, text)
             }
             Ok(watcher::Event::InitDone) => {
                 listing = false;
+                if let Some(standings) = standings {
+                    standings.complete();
+                }
                 What::Complete
             }
             Ok(watcher::Event::Apply(object)) => {
+                if let Some(standings) = standings {
+                    standings.changed(object.name(), object.standing());
+                }
                 let (name, text) = told(object);
                 What::Changed(name, text)
             }
-            Ok(watcher::Event::Delete(object)) => What::Deleted(object.name()),
+            Ok(watcher::Event::Delete(object)) => {
+                let name = object.name();
+                if let Some(standings) = standings {
+                    standings.deleted(&name);
+                }
+                What::Deleted(name)
+            }
             Err(error) => {
                 let trouble = Trouble::of_watcher(&error);
                 tracing::debug!(kind = kind.resource.kind, %error, listing, "following objects");

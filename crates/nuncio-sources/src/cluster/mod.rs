@@ -14,6 +14,7 @@ mod crds;
 mod follow;
 mod kinds;
 mod object;
+mod standing;
 mod state;
 mod trouble;
 
@@ -30,6 +31,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 pub use connect::{ConnectError, Connection};
+pub use standing::{Standing, StandingCondition, Standings};
 
 use crate::kept::{Content, Kept};
 use crate::{ChangeSet, Contents};
@@ -84,6 +86,7 @@ impl Limits {
 pub struct Cluster {
     changes: mpsc::Receiver<ChangeSet>,
     asked: mpsc::Sender<oneshot::Sender<Content>>,
+    standings: Standings,
     task: JoinHandle<()>,
 }
 
@@ -94,7 +97,9 @@ impl Cluster {
         // What changes while the last change set is not taken up goes into the next one.
         let (sender, changes) = mpsc::channel(1);
         let (asked, asks) = mpsc::channel(1);
+        let standings = Standings::default();
         let collector = Collector {
+            standings: standings.clone(),
             state: State::new(&connection.url),
             client: connection.client,
             limits: Arc::new(limits),
@@ -106,6 +111,7 @@ impl Cluster {
         Self {
             changes,
             asked,
+            standings,
             task,
         }
     }
@@ -123,6 +129,11 @@ impl Cluster {
     pub fn contents(&self) -> Contents {
         Contents::of_cluster(self.asked.clone())
     }
+
+    /// What the status of its objects says.
+    pub fn standings(&self) -> Standings {
+        self.standings.clone()
+    }
 }
 
 impl Drop for Cluster {
@@ -133,6 +144,7 @@ impl Drop for Cluster {
 
 struct Collector {
     state: State,
+    standings: Standings,
     client: Client,
     limits: Arc<Limits>,
     kept: PathBuf,
@@ -219,7 +231,9 @@ impl Collector {
         for (kind, number) in steps.start {
             let id = kind.id();
             let limits = Arc::clone(&self.limits);
-            let follow = follow::follow(self.client.clone(), kind, limits, number, news.clone());
+            let (client, news) = (self.client.clone(), news.clone());
+            let standings = self.standings.of(&kind);
+            let follow = follow::follow(client, kind, limits, number, news, standings);
             self.followers.insert(id, self.tasks.spawn(follow));
         }
     }

@@ -10,6 +10,9 @@ use nuncio_api::core::Secret;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::standing::Standing;
 
 /// What `kubectl apply` notes for itself: the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -23,9 +26,15 @@ pub(super) struct Object {
     /// Name, namespace and version, for the watcher.
     meta: ObjectMeta,
     body: Map<String, Value>,
+    standing: Standing,
 }
 
 impl Object {
+    /// What its status says, as far as nuncio writes it.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.clone()
+    }
+
     /// Namespace, empty where there is none, and name.
     pub(super) fn name(&self) -> (Box<str>, Box<str>) {
         let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
@@ -41,6 +50,10 @@ impl Object {
         };
         set("apiVersion", &of.api_version);
         set("kind", &of.kind);
+        // Of all statuses only the addresses of a Service are used: what is written is not read.
+        if of.kind != "Service" {
+            self.body.remove("status");
+        }
         if (of.group.as_str(), of.kind.as_str()) == ("", "Secret") {
             self.forget_secrets();
         }
@@ -93,8 +106,9 @@ impl Resource for Object {
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut metadata = Metadata::default();
-        let mut body = deserializer.deserialize_map(Fields(&mut metadata))?;
+        let mut outer = Outer::default();
+        let mut body = deserializer.deserialize_map(Fields(&mut outer))?;
+        let Outer { metadata, status } = outer;
         let text = |field| metadata.kept.get(field)?.as_str().map(str::to_owned);
         let meta = ObjectMeta {
             name: text("name"),
@@ -103,7 +117,12 @@ impl<'de> Deserialize<'de> for Object {
             ..ObjectMeta::default()
         };
         body.insert("metadata".to_owned(), Value::Object(metadata.kept));
-        Ok(Self { meta, body })
+        let standing = Standing::new(metadata.uid, &status);
+        Ok(Self {
+            meta,
+            body,
+            standing,
+        })
     }
 }
 
@@ -111,10 +130,18 @@ impl<'de> Deserialize<'de> for Object {
 struct Metadata {
     kept: Map<String, Value>,
     resource_version: Option<String>,
+    uid: Uuid,
 }
 
-/// Reads the fields of an object, its metadata apart.
-struct Fields<'m>(&'m mut Metadata);
+/// What is kept apart.
+#[derive(Default)]
+struct Outer {
+    metadata: Metadata,
+    status: nuncio_api::status::Status,
+}
+
+/// Reads the fields of an object, its metadata and its status apart.
+struct Fields<'m>(&'m mut Outer);
 
 impl<'de> Visitor<'de> for Fields<'_> {
     type Value = Map<String, Value>;
@@ -127,13 +154,15 @@ impl<'de> Visitor<'de> for Fields<'_> {
         let mut body = Map::new();
         while let Some(field) = fields.next_key::<String>()? {
             match field.as_str() {
-                "metadata" => *self.0 = fields.next_value()?,
+                "metadata" => self.0.metadata = fields.next_value()?,
                 "status" => {
-                    let status: Option<Status> = fields.next_value()?;
-                    if let Some(load_balancer) = status.and_then(|status| status.load_balancer) {
-                        let status = Map::from_iter([("loadBalancer".to_owned(), load_balancer)]);
-                        body.insert(field, Value::Object(status));
+                    let status: Value = fields.next_value()?;
+                    if let Some(balancer) = status.get("loadBalancer") {
+                        let kept = [("loadBalancer".to_owned(), balancer.clone())];
+                        body.insert(field, Value::Object(Map::from_iter(kept)));
                     }
+                    // What others wrote in other types is not what nuncio would write.
+                    self.0.status = serde_json::from_value(status).unwrap_or_default();
                 }
                 _ => {
                     body.insert(field, fields.next_value()?);
@@ -142,13 +171,6 @@ impl<'de> Visitor<'de> for Fields<'_> {
         }
         Ok(body)
     }
-}
-
-/// Of all statuses only the addresses of a Service are used.
-#[derive(Deserialize)]
-struct Status {
-    #[serde(rename = "loadBalancer")]
-    load_balancer: Option<Value>,
 }
 
 impl<'de> Deserialize<'de> for Metadata {
@@ -171,6 +193,9 @@ impl<'de> Visitor<'de> for MetadataFields {
         while let Some(field) = fields.next_key::<String>()? {
             if field == "resourceVersion" {
                 metadata.resource_version = fields.next_value()?;
+            } else if field == "uid" {
+                let uid: String = fields.next_value()?;
+                metadata.uid = uid.parse().unwrap_or_default();
             } else if KEPT_METADATA.contains(&field.as_str()) {
                 let mut value: Value = fields.next_value()?;
                 if let ("annotations", Some(annotations)) = (field.as_str(), value.as_object_mut())

@@ -25,6 +25,8 @@ pub(super) struct Bound<'h> {
     pub(super) host: &'h Host,
     /// Indices of the groups that may answer its requests, in order.
     pub(super) groups: Arc<[usize]>,
+    /// What it takes of itself.
+    pub(super) taken: Taken,
 }
 
 /// Whether a binding can be read.
@@ -150,7 +152,11 @@ pub(super) fn bound<'h>(
     let lists = index.lists(&bound);
     let bound = bound.into_iter().zip(lists);
     bound
-        .map(|((host, _), groups)| Bound { host, groups })
+        .map(|((host, taken), groups)| Bound {
+            host,
+            groups,
+            taken,
+        })
         .collect()
 }
 

@@ -12,6 +12,7 @@ use nuncio_model::value::{Domain, FormatString, HeaderName, PathLiteral};
 use nuncio_model::{Origin, Reason, ResourceId};
 
 use super::Context;
+use super::attached::Sites;
 use super::binding::{self, Bound};
 use super::chain;
 use super::external;
@@ -36,7 +37,7 @@ pub(super) fn listeners(
     groups: &[Arc<Group>],
     tcp: &[TcpGroup],
     shadows: &mut Shadows,
-) {
+) -> Sites {
     let mut reported = Reported::default();
     let mut index = taken::Index::new(groups, context.settings);
     let mut names = HashSet::new();
@@ -80,10 +81,18 @@ pub(super) fn listeners(
     // What is served over QUIC is said on the same port of TCP.
     builds.sort_by_key(|build| build.stack.transport == Transport::Tcp);
     let mut quic = HashSet::new();
+    let mut sites = Sites::default();
     for build in &mut builds {
         build.http3 |= quic.contains(&build.port);
-        if build.emit(context, &mut reported) && build.stack.transport == Transport::Quic {
+        if !build.emit(context, &mut reported) {
+            continue;
+        }
+        if build.stack.transport == Transport::Quic {
             quic.insert(build.port);
+        }
+        sites.hosts(&build.object.id, std::mem::take(&mut build.bound));
+        for group in &build.tcp {
+            sites.tcp(&build.object.id, group);
         }
     }
     let listened = |group: &&TcpGroup| {
@@ -91,7 +100,8 @@ pub(super) fn listeners(
         tcp.any(|served| (served.address, served.port) == (group.address, group.port))
     };
     let left: Vec<&TcpGroup> = tcp.iter().filter(|group| !listened(group)).collect();
-    of_tcp_mappings(context, &left, &idle, &mut names);
+    of_tcp_mappings(context, &left, &idle, &mut names, &mut sites);
+    sites.everyone = index.everyone().to_vec();
     shadow::report(context, groups, index.distinct(), shadows);
     let serves_http = builds.iter().any(|build| build.stack.http);
     if context.store.listeners.is_empty() || !serves_http && idle.is_empty() {
@@ -100,6 +110,7 @@ pub(super) fn listeners(
         let bound = index.distinct().flatten().copied().collect();
         binding::not_bound(context, groups, &bound);
     }
+    sites
 }
 
 /// A name for Envoy's listener: the object's own, unless another came first.
@@ -177,6 +188,7 @@ fn of_tcp_mappings(
     groups: &[&TcpGroup],
     idle: &HashMap<u16, &Object<ListenerSpec>>,
     names: &mut HashSet<String>,
+    sites: &mut Sites,
 ) {
     let mut made: Vec<(Stack, Vec<&TcpGroup>)> = Vec::new();
     for group in groups {
@@ -230,6 +242,15 @@ fn of_tcp_mappings(
             per_connection_buffer_limit: context.module.buffer_limit,
             filter_chains: groups.iter().map(|group| group.chain()).collect(),
         };
+        let id = Arc::new(ResourceId::new(
+            getambassador::GROUP,
+            "Listener",
+            "",
+            &*name,
+        ));
+        for group in groups {
+            sites.tcp(&id, group);
+        }
         context.gateway.listeners.insert(name, Arc::new(listener));
     }
 }
@@ -424,7 +445,7 @@ impl Build<'_> {
         let mut classes: Vec<VirtualHost> = Vec::new();
         let mut index: HashMap<(*const usize, u8, bool), usize> = HashMap::new();
         let response_headers = self.response_headers();
-        for Bound { host, groups } in &self.bound {
+        for Bound { host, groups, .. } in &self.bound {
             // Equal lists are one.
             let class = (groups.as_ptr(), host.insecure as u8, host.closed);
             if let Some(at) = index.get(&class) {

@@ -12,6 +12,7 @@
 //! Each file has one kind or one rule. What a field does is said where it is translated.
 
 mod association;
+mod attached;
 mod auth;
 mod binding;
 mod builtin;
@@ -62,6 +63,7 @@ use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
+pub use attached::{Attached, Places};
 pub use diagnostics::{
     Access, Condition, HostInfo, HttpGroup, Inventory, MemberInfo, PathKind, ResolverInfo,
     ServiceInfo, TcpGroupInfo, Upstream,
@@ -180,7 +182,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);
-    listener::listeners(&mut context, &hosts, &groups, &tcp_groups, shadows);
+    let sites = listener::listeners(&mut context, &hosts, &groups, &tcp_groups, shadows);
     clusters.finish();
     context.gateway.clusters = clusters.made().clone();
     context.gateway.endpoints = clusters.endpoints().clone();
@@ -190,6 +192,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         report: context.report,
         inventory,
         files: context.files,
+        attached: Attached::new(groups, sites),
         endpoint_reads: context.endpoint_reads,
         ..Translation::default()
     }

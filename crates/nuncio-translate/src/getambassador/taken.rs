@@ -39,9 +39,9 @@ pub(super) struct Index<'g> {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Taken {
     /// All that every Host without a selector takes.
-    everyone: bool,
+    pub(super) everyone: bool,
     /// Beside them, ascending.
-    others: Vec<usize>,
+    pub(super) others: Vec<usize>,
 }
 
 impl Taken {
@@ -141,6 +141,11 @@ impl<'g> Index<'g> {
         let each = hosts.iter().zip(sharing);
         each.map(|((_, taken), sharing)| self.list(if sharing { &shared } else { taken }))
             .collect()
+    }
+
+    /// The groups that every Host without a selector takes.
+    pub(super) fn everyone(&self) -> &[usize] {
+        &self.everyone
     }
 
     /// All lists that were given so far.

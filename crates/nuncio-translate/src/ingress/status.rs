@@ -19,8 +19,9 @@ const COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "ambassador-serv
 pub struct Status {
     /// Those that are nuncio's.
     pub ingresses: Vec<Arc<ResourceId>>,
-    /// Where clients reach them, in the words of a Service's `status.loadBalancer`.
-    pub addresses: Vec<LoadBalancerIngress>,
+    /// Where clients reach them, in the words of a Service's `status.loadBalancer`; `None` where it is
+    /// not known which Service that is.
+    pub addresses: Option<Vec<LoadBalancerIngress>>,
 }
 
 pub(super) fn status(
@@ -34,7 +35,7 @@ pub(super) fn status(
     }
     let mut status = Status {
         ingresses: served.iter().map(|object| Arc::clone(&object.id)).collect(),
-        addresses: Vec::new(),
+        addresses: None,
     };
     let Some(labels) = &settings.pod_labels else {
         report
@@ -50,9 +51,9 @@ pub(super) fn status(
         return status;
     };
     match own_service(store, &settings.namespace, labels) {
-        Some(service) => status
-            .addresses
-            .clone_from(&service.spec.load_balancer.ingress),
+        Some(service) => {
+            status.addresses = Some(service.spec.load_balancer.ingress.clone());
+        }
         None => report
             .notice(
                 &all(),

@@ -78,6 +78,11 @@ impl Annotations {
         }
     }
 
+    /// Whose definition of a name counts where no object of its own has it.
+    pub(super) fn first_parent(&self, key: &ObjectKey) -> Option<&ObjectKey> {
+        self.definitions.get(key)?.keys().next()
+    }
+
     pub(super) fn claim(&self, key: &ObjectKey, id: &ResourceId) -> Claim {
         let real = self.real.contains(id);
         let mut definitions = self.definitions.get(key).into_iter().flatten();

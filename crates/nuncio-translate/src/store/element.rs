@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-use nuncio_api::{ObjectMeta, SourceRef, getambassador};
+use imbl::OrdMap;
+use nuncio_api::{ObjectKey, ObjectMeta, SourceRef, getambassador};
 use nuncio_model::ResourceId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -16,6 +17,8 @@ pub trait Element: Debug + Send + Sync {
     /// Emissary's key.
     fn rkey(&self) -> &str;
     fn source(&self) -> &SourceRef;
+    /// Counts what was written of it; `None` where nobody counts.
+    fn generation(&self) -> Option<i64>;
     /// The resource as it is understood: in v3alpha1, without what is absent.
     fn manifest(&self) -> Value;
 }
@@ -31,6 +34,10 @@ impl<T: Serialize + Debug + Send + Sync> Element for Object<T> {
 
     fn source(&self) -> &SourceRef {
         &self.source
+    }
+
+    fn generation(&self) -> Option<i64> {
+        self.meta.generation
     }
 
     fn manifest(&self) -> Value {
@@ -73,13 +80,18 @@ pub struct Elements(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    kinds: Vec<Box<dyn Kind>>,
+    kinds: Vec<(&'static str, Box<dyn Kind>)>,
+    unread: Unread,
     all: OnceLock<Vec<Arc<dyn Element>>>,
 }
 
 trait Kind: Send + Sync {
     fn elements(&self) -> Vec<Arc<dyn Element>>;
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<dyn Element>>;
 }
+
+/// The objects that could not be read, with their generations.
+pub(super) type Unread = OrdMap<ObjectKey, (SourceRef, Option<i64>)>;
 
 impl<T> Kind for Table<T>
 where
@@ -91,13 +103,30 @@ where
             .map(|object| Arc::<Object<T>>::clone(object) as Arc<dyn Element>)
             .collect()
     }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<dyn Element>> {
+        let object = self.find(namespace, name)?;
+        Some(Arc::<Object<T>>::clone(object) as Arc<dyn Element>)
+    }
 }
 
 impl Elements {
+    /// The generation of an object that counts, could it be read or not. `None` is one that is not there,
+    /// is not for this nuncio, or stands in an annotation.
+    pub fn generation(&self, id: &ResourceId) -> Option<Option<i64>> {
+        let mut kinds = self.0.kinds.iter();
+        let (_, kind) = kinds.find(|(kind, _)| *kind == &*id.kind)?;
+        let (source, generation) = match kind.find(&id.namespace, &id.name) {
+            Some(element) => (element.source().clone(), element.generation()),
+            None => self.0.unread.get(&super::key_of(id))?.clone(),
+        };
+        (!matches!(source, SourceRef::Annotation { .. })).then_some(generation)
+    }
+
     /// In the order of their kinds and keys.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Element>> {
         let kinds = &self.0.kinds;
-        let all = || kinds.iter().flat_map(|kind| kind.elements()).collect();
+        let all = || kinds.iter().flat_map(|(_, kind)| kind.elements()).collect();
         self.0.all.get_or_init(all).iter()
     }
 }
@@ -112,23 +141,24 @@ impl Store {
     /// Secrets are not among them.
     pub fn elements(&self) -> Elements {
         let kinds = vec![
-            kind(&self.modules),
-            kind(&self.listeners),
-            kind(&self.hosts),
-            kind(&self.mappings),
-            kind(&self.tcp_mappings),
-            kind(&self.tls_contexts),
-            kind(&self.service_resolvers),
-            kind(&self.endpoint_resolvers),
-            kind(&self.consul_resolvers),
-            kind(&self.auth_services),
-            kind(&self.rate_limit_services),
-            kind(&self.tracing_services),
-            kind(&self.log_services),
-            kind(&self.dev_portals),
+            ("Module", kind(&self.modules)),
+            ("Listener", kind(&self.listeners)),
+            ("Host", kind(&self.hosts)),
+            ("Mapping", kind(&self.mappings)),
+            ("TCPMapping", kind(&self.tcp_mappings)),
+            ("TLSContext", kind(&self.tls_contexts)),
+            ("KubernetesServiceResolver", kind(&self.service_resolvers)),
+            ("KubernetesEndpointResolver", kind(&self.endpoint_resolvers)),
+            ("ConsulResolver", kind(&self.consul_resolvers)),
+            ("AuthService", kind(&self.auth_services)),
+            ("RateLimitService", kind(&self.rate_limit_services)),
+            ("TracingService", kind(&self.tracing_services)),
+            ("LogService", kind(&self.log_services)),
+            ("DevPortal", kind(&self.dev_portals)),
         ];
         Elements(Arc::new(Inner {
             kinds,
+            unread: self.unread.clone(),
             all: OnceLock::new(),
         }))
     }

@@ -134,7 +134,7 @@ pub struct Store {
     /// Of objects of older versions, where their fields were written.
     origins: BTreeMap<ObjectKey, FieldOrigins>,
     /// Where objects are that are in no table.
-    unread: BTreeMap<ObjectKey, SourceRef>,
+    unread: element::Unread,
     /// Of Hosts among them, what says which name is theirs.
     unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
     annotations: annotation::Annotations,
@@ -325,7 +325,8 @@ impl Store {
     /// Where a resource stands.
     pub fn source(&self, id: &ResourceId) -> Option<&SourceRef> {
         let key = key_of(id);
-        self.unread.get(&key).or_else(|| self.source_of(&key))
+        let unread = self.unread.get(&key).map(|(source, _)| source);
+        unread.or_else(|| self.source_of(&key))
     }
 
     /// Whether an object is meant for this nuncio that says so in an annotation, as those do that
@@ -394,6 +395,19 @@ impl Store {
             .into_iter()
             .flat_map(Few::iter)
             .filter_map(move |(name, ())| self.endpoint_slices.get(namespace, name))
+    }
+
+    /// The object whose annotation a resource stands in.
+    pub fn parent(&self, id: &ResourceId) -> Option<ResourceId> {
+        let source = self.source(id)?;
+        matches!(source, SourceRef::Annotation { .. }).then_some(())?;
+        let parent = self.annotations.first_parent(&key_of(id))?;
+        Some(ResourceId::new(
+            parent.group.as_str(),
+            parent.kind.as_str(),
+            parent.namespace.as_str(),
+            parent.name.as_str(),
+        ))
     }
 
     fn source_of(&self, key: &ObjectKey) -> Option<&SourceRef> {

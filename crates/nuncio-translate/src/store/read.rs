@@ -41,7 +41,8 @@ impl Store {
             let host = named_host(&object, &reader);
             self.unread_hosts
                 .extend(host.map(|host| (key.clone(), host)));
-            self.unread.insert(key.clone(), object.source);
+            let source = (object.source, object.meta.generation);
+            self.unread.insert(key.clone(), source);
         }
         self.keep_left_out(&key);
         self.note(&key, reader.report.entries().to_vec());

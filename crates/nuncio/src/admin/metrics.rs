@@ -80,6 +80,12 @@ fn read(admin: &Admin) {
     counted.inc_by(restarts.saturating_sub(counted.get()));
     gauges.envoy_up.set(diag::is_alive(&envoy).into());
     gauges.other_envoys.set(as_gauge(status.others.streams));
+    if let Some(status) = &admin.status {
+        gauges.status_leader.set(status.leads().into());
+        gauges.status_waiting.set(as_gauge(status.waiting()));
+        let written = &gauges.status_writes;
+        written.inc_by(status.writes().saturating_sub(written.get()));
+    }
     let served = Arc::clone(&admin.served.borrow());
     read_served(gauges, &served);
     process::read(gauges, &admin.identity);

@@ -39,6 +39,10 @@ pub struct Admin {
     pub envoy_admin: AdminClient,
     /// What keeps the resources from being kept.
     pub not_kept: watch::Receiver<Option<Entry>>,
+    /// What keeps status from being written.
+    pub not_written: watch::Receiver<Vec<Entry>>,
+    /// Of who writes status, where that is wanted.
+    pub status: Option<Arc<nuncio_status::Figures>>,
     pub draining: watch::Receiver<bool>,
     pub gauges: Arc<Gauges>,
     pub banner: Option<Banner>,
@@ -51,8 +55,14 @@ impl Admin {
     /// Every entry that stands now.
     pub fn report(&self) -> Report {
         let served = Arc::clone(&self.served.borrow());
+        self.report_of(&served)
+    }
+
+    /// The same beside what was served at some moment.
+    pub fn report_of(&self, served: &Served) -> Report {
         let (xds, envoy) = (self.xds.borrow(), self.envoy.borrow());
-        overview::report(&served, &xds, &envoy, self.not_kept.borrow().as_ref())
+        let (not_kept, not_written) = (self.not_kept.borrow(), self.not_written.borrow());
+        overview::report(served, &xds, &envoy, not_kept.as_ref(), &not_written)
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Environment {
     pub ready: Option<ReadyPort>,
     pub base_id: Option<u32>,
     pub statsd: Option<Statsd>,
+    /// The status of Mappings is written too.
+    pub mapping_status: bool,
     pub json_logging: bool,
     /// nuncio logs all that it does.
     pub debug: bool,
@@ -82,6 +84,7 @@ impl Environment {
             ready: ready(&get, loopback)?,
             base_id: number(&get, "AMBASSADOR_ENVOY_BASE_ID", "a number, such as 1")?,
             statsd: statsd(&get)?,
+            mapping_status: is_not_false(&get, "AMBASSADOR_UPDATE_MAPPING_STATUS")?,
             json_logging: is_true(&get, "AMBASSADOR_JSON_LOGGING")?,
             debug: debug.contains("diagd"),
             debug_envoy: debug.contains("envoy"),
@@ -182,12 +185,20 @@ fn number<T: std::str::FromStr>(
 }
 
 fn is_true(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<bool, String> {
+    Ok(truth(get, name)?.unwrap_or(false))
+}
+
+fn is_not_false(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<bool, String> {
+    Ok(truth(get, name)?.unwrap_or(true))
+}
+
+fn truth(get: &impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<bool>, String> {
     let Some(text) = get(name) else {
-        return Ok(false);
+        return Ok(None);
     };
     match text.trim().to_ascii_lowercase().as_str() {
-        "1" | "t" | "true" | "y" | "yes" | "on" => Ok(true),
-        "0" | "f" | "false" | "n" | "no" | "off" => Ok(false),
+        "1" | "t" | "true" | "y" | "yes" | "on" => Ok(Some(true)),
+        "0" | "f" | "false" | "n" | "no" | "off" => Ok(Some(false)),
         _ => Err(wrong(name, &text, "true or false")),
     }
 }

@@ -182,7 +182,10 @@ pub const VARIABLES: &[Variable] = &[
     variable("AMBASSADOR_SNAPSHOT_COUNT", No(SNAPSHOTS)),
     variable(
         "AMBASSADOR_UPDATE_MAPPING_STATUS",
-        No("a folder has no status to write; the diagnostics have it"),
+        Read(
+            "`true`",
+            "`false` leaves the status of Mappings alone, which without the variable Emissary does too; a folder has none",
+        ),
     ),
     variable("AMBASSADOR_VERIFY_SSL_FALSE", No(OLD)),
     variable("APPDIR", No(FOLDERS)),
@@ -285,6 +288,13 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable(
+        "NUNCIO_NO_STATUS",
+        Read(
+            "`false`",
+            "`true` writes nothing into the cluster: no status, no Events (`--no-status`)",
+        ),
+    ),
+    variable(
         "NUNCIO_NO_VALIDATION",
         Read(
             "–",
@@ -296,6 +306,13 @@ pub const VARIABLES: &[Variable] = &[
         Read(
             "–",
             "labels of nuncio's own pod, `key=\"value\"` lines (`--pod-labels`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_POD_NAME",
+        Read(
+            "made of the hostname",
+            "name of nuncio's own pod, which no other replica has (`--pod-name`)",
         ),
     ),
     variable(
@@ -317,6 +334,13 @@ pub const VARIABLES: &[Variable] = &[
         Read(
             "below `XDG_STATE_HOME` or `HOME`",
             "folder for sockets and for what a restart needs (`--state-dir`)",
+        ),
+    ),
+    variable(
+        "NUNCIO_STATUS_WRITES",
+        Read(
+            "`20`",
+            "so many statuses are written in a second at most, five times as many at once (`--status-writes`)",
         ),
     ),
     variable(

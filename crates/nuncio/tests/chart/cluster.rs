@@ -3,9 +3,12 @@
 use std::fs;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use nuncio_api::getambassador::crd::{CrdOptions, crds};
 use nuncio_testkube::Kubernetes;
 use serde_json::{Value, json};
 
@@ -43,14 +46,7 @@ pub(crate) fn namespace(name: &str) -> Value {
 async fn cluster() -> Kubernetes {
     let kubernetes = Kubernetes::start().await.unwrap();
     let mut objects = vec![namespace("edge"), namespace("gateway")];
-    for (kind, plural) in [
-        ("ConsulResolver", "consulresolvers"),
-        ("KubernetesEndpointResolver", "kubernetesendpointresolvers"),
-        ("Listener", "listeners"),
-        ("Module", "modules"),
-    ] {
-        objects.push(definition("getambassador.io", "v3alpha1", kind, plural));
-    }
+    objects.extend(crds(&CrdOptions { conversion: None }));
     let monitors = ("ServiceMonitor", "servicemonitors");
     objects.push(definition(
         "monitoring.coreos.com",
@@ -89,21 +85,46 @@ async fn an_api_server_takes_every_object() {
     }
 }
 
-/// nuncio reads what it would, and lacks nothing, as the ServiceAccount that the chart makes.
+/// What is to be written of: a Mapping that is refused, which has an Event too, and an Ingress.
+const WRITTEN: &str = "apiVersion: getambassador.io/v3alpha1\nkind: Mapping\n\
+    metadata: {name: wrong, namespace: edge}\n\
+    spec: {hostname: \"*\", prefix: \"(\", prefix_regex: true, service: web}\n---\n\
+    apiVersion: v1\nkind: Service\n\
+    metadata: {name: own, namespace: edge, \
+    labels: {app.kubernetes.io/component: ambassador-service}}\n\
+    spec: {type: LoadBalancer, selector: {app: rights}, ports: [{port: 80}]}\n---\n\
+    apiVersion: networking.k8s.io/v1\nkind: Ingress\n\
+    metadata: {name: web, namespace: edge, \
+    annotations: {kubernetes.io/ingress.class: ambassador}}\n\
+    spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+
+/// nuncio reads and writes what it would, and lacks nothing, as the ServiceAccount that the chart makes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rights_are_enough() {
     let kubernetes = cluster().await;
-    for (release, options, variables) in [
-        ("everywhere", "scope.singleNamespace=false", &[][..]),
+    let client = kubernetes.client().await.unwrap();
+    let services: Api<Service> = Api::namespaced(client.clone(), "edge");
+    let ingresses: Api<Ingress> = Api::namespaced(client.clone(), "edge");
+    let events: Api<Event> = Api::namespaced(client, "edge");
+    let labels = tempfile::NamedTempFile::new().unwrap();
+    fs::write(labels.path(), "app=\"rights\"\n").unwrap();
+    let labels = ("NUNCIO_POD_LABELS_FILE", labels.path().to_str().unwrap());
+    let namespace = ("AMBASSADOR_NAMESPACE", "edge");
+    for (number, (release, options, variables)) in [
+        (
+            "everywhere",
+            "scope.singleNamespace=false",
+            &[namespace, labels][..],
+        ),
         (
             "single",
             "scope.singleNamespace=true",
-            &[
-                ("AMBASSADOR_SINGLE_NAMESPACE", "YES"),
-                ("AMBASSADOR_NAMESPACE", "edge"),
-            ][..],
+            &[namespace, labels, ("AMBASSADOR_SINGLE_NAMESPACE", "YES")][..],
         ),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let rendered = Rendered::of(release, &["--set", options]);
         apply(&kubernetes, &rendered.0).await;
         let account = format!("{release}-emissary-ingress");
@@ -113,9 +134,44 @@ async fn the_rights_are_enough() {
 
         let mut gateway = Gateway::of_cluster(file.path(), &account, variables);
         gateway.ready().await;
-        let errors = gateway.errors().await;
-        assert!(!errors.to_lowercase().contains("forbidden"), "{errors}");
+        kubernetes.apply(WRITTEN).await.unwrap();
+        let address = format!("192.0.2.{number}");
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
+        let patch = Patch::Merge(&status);
+        let params = PatchParams::default();
+        services.patch_status("own", &params, &patch).await.unwrap();
+        let written = async || {
+            let ingress = ingresses.get("web").await.unwrap();
+            let addresses = ingress.status.and_then(|status| status.load_balancer);
+            let addresses = addresses
+                .and_then(|balancer| balancer.ingress)
+                .unwrap_or_default();
+            addresses
+                .iter()
+                .any(|has| has.ip.as_ref() == Some(&address))
+        };
+        kubernetes
+            .until("status is written", written)
+            .await
+            .unwrap();
+        let said = async || {
+            !events
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+                .items
+                .is_empty()
+        };
+        kubernetes.until("an Event is made", said).await.unwrap();
+        let said = [gateway.errors().await, gateway.notices().await].concat();
+        assert!(!said.to_lowercase().contains("forbidden"), "{said}");
+        assert!(gateway.metric("nuncio_status_writes_total").await >= 1);
         gateway.terminate().await;
+        kubernetes.delete(WRITTEN).await.unwrap();
+        events
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
     }
 }
 

@@ -12,6 +12,11 @@ pub(super) fn status(kind: &str) -> Value {
             "format": "int64",
             "description": "The generation of the object that the status is about.",
         },
+        "attachedTo": {
+            "type": "array",
+            "description": "Where it is in effect: the first Listeners of a Host or a TCPMapping, or Hosts of a Mapping.",
+            "items": {"type": "string"},
+        },
     });
     let more = match kind {
         "Mapping" => mapping(),

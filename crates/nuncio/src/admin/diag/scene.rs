@@ -10,7 +10,7 @@ use super::live::{self, Endpoints, LogLevels, Stats};
 use crate::admin::Admin;
 use crate::engine::Served;
 use crate::identity::Identity;
-use crate::{overview, supervisor};
+use crate::supervisor;
 
 pub(super) struct Scene {
     pub(super) identity: Arc<Identity>,
@@ -96,7 +96,7 @@ impl Scene {
             |name: http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
             identity: Arc::clone(&admin.identity),
-            report: overview::report(&served, &xds, &envoy, admin.not_kept.borrow().as_ref()),
+            report: admin.report_of(&served),
             served,
             xds,
             envoy,
