@@ -305,9 +305,10 @@ mod tests {
             ("Inactive".to_owned(), "NotBound".to_owned())
         );
         gateway.apply(&listener("http", 8080));
+        // There is no Service web, which is a warning.
         assert_eq!(
             status(&gateway),
-            ("Running".to_owned(), "Accepted".to_owned())
+            ("Running".to_owned(), "RefNotFound".to_owned())
         );
         // One that is for another nuncio has no status.
         let other = object(

@@ -282,7 +282,7 @@ async fn what_is_there_is_not_written_again() {
     scene.says("Mapping", "a", "True", "Accepted").await;
     scene.says("Mapping", "b", "False", "InvalidValue").await;
     scene
-        .says("TracingService", "trace", "False", "NotSupported")
+        .says("DevPortal", "portal", "False", "NotSupported")
         .await;
     settled(&gateway).await;
 
