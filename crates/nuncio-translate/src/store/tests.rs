@@ -126,9 +126,9 @@ fn kinds_and_versions_that_are_not_honoured_are_said() {
     let store = store(
         "
 apiVersion: getambassador.io/v3alpha1
-kind: AuthService
-metadata: {name: auth}
-spec: {auth_service: auth}
+kind: DevPortal
+metadata: {name: portal}
+spec: {}
 ---
 apiVersion: getambassador.io/v2
 kind: Listener
@@ -159,7 +159,7 @@ metadata: {name: ignored}
         .map(|(kind, severity, help)| (kind.as_str(), *severity, help.as_deref()))
         .collect();
     assert_eq!(kinds.len(), 4);
-    assert_eq!(kinds[0].0, "AuthService");
+    assert_eq!(kinds[0].0, "DevPortal");
     assert_eq!(
         kinds[1],
         ("HTTPProxy", Severity::Warning, Some("write a Mapping"))
