@@ -16,7 +16,7 @@ use crate::render::{Rendered, all_values};
 use crate::support::Gateway;
 
 /// A definition that takes any field, for a kind of one version.
-fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
+pub(crate) fn definition(group: &str, version: &str, kind: &str, plural: &str) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -44,7 +44,10 @@ pub(crate) fn namespace(name: &str) -> Value {
 
 /// A cluster with the kinds of which the chart makes objects, and the namespaces of the tests.
 async fn cluster() -> Kubernetes {
-    let kubernetes = Kubernetes::start().await.unwrap();
+    cluster_of(Kubernetes::start().await.unwrap()).await
+}
+
+pub(crate) async fn cluster_of(kubernetes: Kubernetes) -> Kubernetes {
     let mut objects = vec![namespace("edge"), namespace("gateway")];
     objects.extend(crds(&CrdOptions { conversion: None }));
     let monitors = ("ServiceMonitor", "servicemonitors");
