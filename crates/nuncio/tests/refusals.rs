@@ -344,3 +344,32 @@ async fn a_listener_moved_to_a_taken_port_and_another_to_its_own() {
     scene.changes_go_on().await;
     scene.nothing_failed().await;
 }
+
+/// Each is in the way of the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_listeners_that_swap_their_ports() {
+    let (one, other) = (free_port(), free_port());
+    let pair = |plain, tls| listener("east", plain, "HTTP") + &listener("west", tls, "HTTPS");
+    let scene = Scene::start(&[("pair.yaml", pair(one, other))]).await;
+    let serve = async |plain, tls| {
+        for target in [
+            Target::cleartext(at(plain)),
+            Target::tls(at(tls), "a.example"),
+        ] {
+            let answers = async || {
+                let Ok(mut client) = Client::connect(&target, Protocol::Http1).await else {
+                    return false;
+                };
+                let answer = client.get("a.example", "/steady/").await;
+                answer.is_ok_and(|answer| answer.status == 200)
+            };
+            scene.gateway.until(answers).await;
+        }
+    };
+    serve(one, other).await;
+    scene.gateway.write("pair.yaml", &pair(other, one));
+    serve(other, one).await;
+    let quiet = async || scene.gateway.errors().await == "[]";
+    scene.gateway.until(quiet).await;
+    scene.nothing_failed().await;
+}
