@@ -152,13 +152,20 @@ async fn a_writer_that_never_closes_is_not_waited_for_forever() {
 #[tokio::test]
 async fn a_file_written_over_never_vanishes() {
     let mut case = Case::start(one_mapping).await;
-    for round in 2..12 {
+    let (mut round, mut quick_rounds) = (1, 0);
+    while quick_rounds < 10 {
+        round += 1;
         let prefix = format!("/{round}/");
         // As vim does: the old one is moved away.
+        let moved = Instant::now();
         fs::rename(case.path("m/a.yaml"), case.path("m/a.yaml~")).unwrap();
         case.write("m/a.yaml", mapping("a", &prefix));
+        // A machine that is busy may keep the new one away for so long that it is gone.
+        let quick = moved.elapsed() < QUIET_AFTER_REMOVAL / 2;
+        quick_rounds += u32::from(quick);
         while case.prefix("a") != prefix {
-            assert_eq!(case.next().await.deleted, []);
+            let deleted = case.next().await.deleted;
+            assert!(!quick || deleted.is_empty(), "{deleted:?}");
         }
         let prefix = format!("/{round}/over/");
         case.write("m/a.yaml", mapping("a", &prefix));
