@@ -18,6 +18,7 @@ use nuncio_model::value::{HeaderName, HostLiteral, PathLiteral, RuntimeKey};
 use super::Context;
 use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
+use super::diagnostics::ServiceInfo;
 use super::envoy_admin;
 use super::mistake::Mistake;
 use super::module;
@@ -100,8 +101,21 @@ fn tracing(
     if cluster.is_envoy_admin() {
         return Err(envoy_admin::no_service());
     }
+    let upstream = Arc::clone(&cluster.upstream);
+    let cluster = clusters.name_later(&cluster);
+    context.services.push(ServiceInfo {
+        kind: match provider {
+            Provider::Zipkin(_) => "TracingService (zipkin)",
+            Provider::Datadog { .. } => "TracingService (datadog)",
+            Provider::OpenTelemetry { .. } => "TracingService (opentelemetry)",
+        },
+        rkey: Arc::clone(&object.rkey),
+        upstream,
+        cluster: Arc::clone(&cluster),
+        of: 1,
+    });
     let tracing = Tracing {
-        cluster: clusters.name_later(&cluster),
+        cluster,
         provider,
         custom_tags,
     };

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::scene::Scene;
 
-/// Services that all requests meet. nuncio does not honour TracingService yet, which the report says,
-/// so that none is in effect.
+/// Services that all requests meet.
 pub(super) fn services(scene: &Scene) -> Vec<Value> {
     let services = scene.served.inventory.services.iter();
     services
