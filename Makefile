@@ -11,6 +11,7 @@ SERVED_OPTION = --served "$(SERVED)"
 CLUSTERS_OPTION = --clusters "$(CLUSTERS)"
 BUSY_OPTION = --busy "$(BUSY)"
 FLEET_OPTION = --fleet "$(FLEET)"
+CERTIFICATES_OPTION = --certificates "$(CERTIFICATES)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 
 .PHONY: help run test soak bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
@@ -42,7 +43,7 @@ bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{busy, change, cluster, cold, fleet, routing, served};
+use crate::{busy, change, cluster, cold, fleet, routing, served, tls};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
@@ -78,6 +78,7 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
             runtime()?.block_on(measured)?
         }
         fleet::NAME => runtime()?.block_on(fleet::measure(folder, size))?,
+        tls::NAME => runtime()?.block_on(tls::measure(folder, size, envoy()?))?,
         routing::NAME => {
             let measured = routing::measure(folder, size, envoy()?, args.requests);
             runtime()?.block_on(measured)?

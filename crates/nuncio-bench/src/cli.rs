@@ -57,6 +57,9 @@ pub(crate) struct RunArgs {
     /// Numbers of Envoys elsewhere.
     #[arg(long, default_value = "1000")]
     pub(crate) fleet: Sizes,
+    /// Numbers of Hosts with a certificate each.
+    #[arg(long, default_value = "1000,5000")]
+    pub(crate) certificates: Sizes,
     /// Numbers of routes.
     #[arg(long, default_value = "10,1000,10000,100000")]
     pub(crate) routes: Sizes,

@@ -7,6 +7,7 @@
 //!            ├─────▶ cluster   objects of an API server to the first request
 //!            ├─────▶ busy      a changed endpoint while routes change
 //!            ├─────▶ fleet     one change to the answers of many Envoys elsewhere
+//!            ├─────▶ tls       many Hosts with certificates
 //!            └─────▶ routing   Envoy's time for a request, beside routes written by hand
 //! ```
 //!
@@ -27,6 +28,7 @@ mod manifests;
 mod plain;
 mod routing;
 mod served;
+mod tls;
 mod usage;
 
 use std::fs;
@@ -99,6 +101,10 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), fleet::MAPPINGS, NO_PORT)?;
         figures.extend(measure(args, fleet::NAME, size, folder.path(), 1)?);
+    }
+    for &size in &args.certificates.0 {
+        let folder = tempfile::tempdir()?;
+        figures.extend(measure(args, tls::NAME, size, folder.path(), 1)?);
     }
     for &size in &args.routes.0 {
         let folder = tempfile::tempdir()?;

@@ -76,6 +76,67 @@ pub(crate) fn hosts(folder: &Path, hosts: usize, mappings: usize, port: u16) -> 
     write(folder, "hosts.yaml", &text)
 }
 
+/// So many Hosts with a certificate each, and one Mapping for all.
+pub(crate) fn tls_hosts(
+    folder: &Path,
+    hosts: usize,
+    port: u16,
+    pair: (&str, &str),
+) -> anyhow::Result<()> {
+    let base = base(port).replace("protocol: HTTP", "protocol: HTTPS");
+    write(
+        folder,
+        "base.yaml",
+        &(base + &mapping("all", "127.0.0.1:1", 0)),
+    )?;
+    for number in 0..hosts {
+        tls_host(folder, number, pair)?;
+    }
+    Ok(())
+}
+
+/// One of them.
+pub(crate) fn tls_host(
+    folder: &Path,
+    number: usize,
+    (certificate, key): (&str, &str),
+) -> anyhow::Result<()> {
+    let name = name(number);
+    let indented = |pem: &str| pem.trim_end().replace('\n', "\n    ");
+    let text = format!(
+        "\
+apiVersion: getambassador.io/v3alpha1
+kind: Host
+metadata:
+  name: {name}
+spec:
+  hostname: {}
+  tlsSecret:
+    name: {name}
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: {name}
+type: kubernetes.io/tls
+stringData:
+  tls.crt: |
+    {}
+  tls.key: |
+    {}
+",
+        tls_name(number),
+        indented(certificate),
+        indented(key)
+    );
+    write(folder, &format!("host-{name}.yaml"), &text)
+}
+
+/// What clients ask it for.
+pub(crate) fn tls_name(number: usize) -> String {
+    format!("{}.example", name(number))
+}
+
 /// So many Mappings to one upstream.
 pub(crate) fn routes(
     folder: &Path,
@@ -118,7 +179,7 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
 }
 
 /// All of the same length, so that their order is that of the alphabet.
-fn name(index: usize) -> String {
+pub(crate) fn name(index: usize) -> String {
     format!("m-{index:06}")
 }
 

@@ -1,6 +1,7 @@
 //! What processes have used, from the kernel.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -37,13 +38,22 @@ pub(crate) fn memory() -> anyhow::Result<u64> {
     of_status("VmRSS:")
 }
 
+/// The memory that another process has now, in bytes.
+pub(crate) fn memory_of(process: u32) -> anyhow::Result<u64> {
+    of_status_of(&process.to_string(), "VmRSS:")
+}
+
 fn of_status(name: &str) -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+    of_status_of("self", name)
+}
+
+fn of_status_of(process: &str, name: &str) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let found = status.lines().find_map(|line| {
         let kibibytes = line.strip_prefix(name)?.trim().strip_suffix("kB")?;
         kibibytes.trim().parse::<u64>().ok()
     });
-    let kibibytes = found.with_context(|| format!("/proc/self/status has no {name}"))?;
+    let kibibytes = found.with_context(|| format!("/proc/{process}/status has no {name}"))?;
     Ok(kibibytes * 1024)
 }
 
@@ -57,13 +67,23 @@ pub(crate) fn workers(envoy: u32) -> anyhow::Result<Duration> {
         if !fs::read_to_string(task.join("comm"))?.starts_with("wrk:") {
             continue;
         }
-        let schedstat = fs::read_to_string(task.join("schedstat"))?;
-        let on_cpu = schedstat.split(' ').next().unwrap_or_default();
-        nanoseconds += on_cpu
-            .parse::<u64>()
-            .with_context(|| format!("schedstat begins with {on_cpu:?}"))?;
+        nanoseconds += on_cpu(&task)?;
         found = true;
     }
     anyhow::ensure!(found, "Envoy (pid {envoy}) has no worker threads");
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// Processor time that Envoy's main thread has had: what takes configuration up.
+pub(crate) fn main_thread(envoy: u32) -> anyhow::Result<Duration> {
+    let task = format!("/proc/{envoy}/task/{envoy}");
+    Ok(Duration::from_nanos(on_cpu(Path::new(&task))?))
+}
+
+fn on_cpu(task: &Path) -> anyhow::Result<u64> {
+    let schedstat = fs::read_to_string(task.join("schedstat"))?;
+    let on_cpu = schedstat.split(' ').next().unwrap_or_default();
+    on_cpu
+        .parse()
+        .with_context(|| format!("schedstat begins with {on_cpu:?}"))
 }

@@ -121,6 +121,15 @@ impl Scene {
         client.is_ok_and(|client| client.certificate() == Some(&pair.cert_der[..]))
     }
 
+    async fn answers_over_tls(&self, port: u16) -> bool {
+        let target = Target::tls(at(port), "a.example");
+        let Ok(mut client) = Client::connect(&target, Protocol::Http1).await else {
+            return false;
+        };
+        let answer = client.get("a.example", "/steady/").await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    }
+
     /// A route, a Host, its chain of the listener and its certificate come and go.
     async fn changes_go_on(&mut self) {
         self.changes += 1;
@@ -299,6 +308,39 @@ async fn a_listener_moved_to_a_port_that_somebody_else_has() {
     // A Host of it, its chain and its certificate come and go, on the old port.
     scene.changes_go_on().await;
     scene.until_error(&said).await;
+
+    drop(holder);
+    scene.https = port;
+    let mended = async || scene.gateway.errors().await == "[]";
+    scene.gateway.until(mended).await;
+    scene.changes_go_on().await;
+    scene.nothing_failed().await;
+}
+
+/// The next nuncio does not know the port that the Listener had; Envoy does, and keeps it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_moved_to_a_taken_port_survives_the_end_of_nuncio() {
+    let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let mut scene = Scene::start(&[]).await;
+    let before = scene.https;
+    scene.gateway.write("base.yaml", &moved(&scene, port));
+    let said = ["Listener default/https: spec.port", "in use", "keeps port"];
+    scene.until_error(&said).await;
+
+    scene.gateway.kill9().await;
+    scene.gateway.restart().await;
+    let said = ["Listener default/https", "in use"];
+    scene.until_error(&said).await;
+    for _ in 0..3 {
+        let answers = async || scene.answers_over_tls(before).await;
+        scene.gateway.until(answers).await;
+        let new = mapping("new", "/new/", &scene.upstream, "");
+        scene.gateway.write("new.yaml", &new);
+        scene.until_status("/new/", 200).await;
+        scene.gateway.remove("new.yaml");
+        scene.until_status("/new/", 404).await;
+    }
 
     drop(holder);
     scene.https = port;

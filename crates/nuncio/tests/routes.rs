@@ -55,6 +55,9 @@ const REGEXES: &[&str] = &[
     "/a//b.*",
 ];
 
+/// Before the name of the table, which is a host too.
+const HOSTS: &[&str] = &["", "one.", "two.", "three.", "four."];
+
 const VALUES: &[&str] = &["1", "2", "12", "1,2", ""];
 
 fn path() -> impl Strategy<Value = String> {
@@ -106,6 +109,11 @@ fn header_match() -> impl Strategy<Value = HeaderMatch> {
             .prop_map(move |(name, value)| HeaderMatch { name: named(name), value }),
         1 => select(vec!["GET", "POST"]).prop_map(move |method| exact(":method", method)),
         1 => path().prop_map(move |path| exact(":path", &path)),
+        3 => select(HOSTS).prop_map(move |host| exact(":authority", host)),
+        1 => Just(HeaderMatch {
+            name: named(":authority"),
+            value: StringMatch::Prefix("t".into()),
+        }),
     ]
 }
 
@@ -195,7 +203,7 @@ fn routes() -> impl Strategy<Value = Vec<Arc<Route>>> {
     })
 }
 
-/// Many routes that differ, below one rare one each: what must not cost the tree.
+/// Many routes that differ, below one rare one each, or for many hosts: what must not cost the tree.
 fn large() -> Vec<Vec<Arc<Route>>> {
     let origin = Origin::new(Arc::new(ResourceId::new("", "Test", "default", "table")));
     let plain = |path| RouteMatch {
@@ -232,11 +240,40 @@ fn large() -> Vec<Vec<Arc<Route>>> {
             ..plain(prefix("/A/b"))
         },
     ];
-    let table = |first: RouteMatch| {
-        let many = (0..300).map(|number| format!("/a/{number}"));
-        let rest = many.chain(["/a".to_owned(), "/".to_owned()]);
-        let matches = std::iter::once(first).chain(rest.map(|path| plain(prefix(&path))));
+    let of_host = |number: u32, path: &str| RouteMatch {
+        headers: vec![HeaderMatch {
+            name: MatchHeaderName::authority(),
+            value: StringMatch::Exact(format!("h{number}.").into()),
+        }],
+        ..plain(prefix(path))
+    };
+    let everywhere = || ["/a", "/"].map(|path| plain(prefix(path)));
+    let many = || (0..300).map(|number| plain(prefix(&format!("/a/{number}"))));
+    let mut tables: Vec<Vec<RouteMatch>> = rare
+        .into_iter()
+        .map(|first| {
+            [first]
+                .into_iter()
+                .chain(many())
+                .chain(everywhere())
+                .collect()
+        })
+        .collect();
+    // Hosts with a route for all paths, and hosts with one of their own beside it.
+    let hosts = |path: &'static str| (0..300).map(move |number| of_host(number, path));
+    let below = (0..300).map(|number| of_host(number, &format!("/a/{number}")));
+    tables.push(hosts("/").collect());
+    tables.push(hosts("/a/b").chain(hosts("/a")).chain(hosts("/")).collect());
+    tables.push(
+        below
+            .chain(many())
+            .chain(hosts("/"))
+            .chain(everywhere())
+            .collect(),
+    );
+    let table = |matches: Vec<RouteMatch>| {
         matches
+            .into_iter()
             .enumerate()
             .map(|(number, matches)| {
                 Arc::new(Route {
@@ -250,12 +287,30 @@ fn large() -> Vec<Vec<Arc<Route>>> {
             })
             .collect()
     };
-    rare.into_iter().map(table).collect()
+    tables.into_iter().map(table).collect()
+}
+
+/// The table with hosts below its own.
+fn with_hosts(table: usize, routes: Vec<Arc<Route>>) -> Vec<Arc<Route>> {
+    let of_table = |mut route: Route| {
+        for header in &mut route.matches.headers {
+            if let (":authority", StringMatch::Exact(host)) =
+                (header.name.as_str(), &mut header.value)
+            {
+                *host = format!("{host}{table}.example").into();
+            }
+        }
+        Arc::new(route)
+    };
+    let routes = routes.iter().map(|route| Route::clone(route));
+    routes.map(of_table).collect()
 }
 
 #[derive(Clone, Debug)]
 struct Asked {
     method: Method,
+    /// Without the name of the table.
+    host: String,
     path: String,
     headers: Vec<(&'static str, &'static str)>,
 }
@@ -281,13 +336,19 @@ fn asked() -> impl Strategy<Value = Asked> {
         format!("{number}{path}{tail}{query}")
     });
     let header = (select(vec!["x-one", "x-two"]), select(VALUES));
+    let host = prop_oneof![
+        3 => select(HOSTS).prop_map(str::to_owned),
+        1 => (0..310u32).prop_map(|number| format!("h{number}.")),
+    ];
     (
         select(vec![Method::GET, Method::GET, Method::POST]),
+        host,
         paths,
         prop::collection::vec(header, 0..4),
     )
-        .prop_map(|(method, path, headers)| Asked {
+        .prop_map(|(method, host, path, headers)| Asked {
             method,
+            host,
             path,
             headers,
         })
@@ -318,15 +379,16 @@ fn snapshot(
     tables: &[Vec<Arc<Route>>],
 ) -> (Snapshot, Vec<bool>) {
     let mut snapshot = nuncio_envoy::encode(gateway);
+    let origin = Origin::new(Arc::new(ResourceId::new("", "Test", "default", "host")));
     let virtual_hosts: Vec<VirtualHost> = tables
         .iter()
         .enumerate()
         .map(|(number, routes)| VirtualHost {
             name: number.to_string().into(),
-            domains: vec![Domain::new(&format!("{number}.example")).unwrap()],
-            origins: vec![Origin::new(Arc::new(ResourceId::new(
-                "", "Test", "default", "host",
-            )))],
+            domains: ["", "*."]
+                .map(|below| Domain::new(&format!("{below}{number}.example")).unwrap())
+                .into(),
+            origins: vec![origin.clone(), origin.clone()],
             routes: routes.clone(),
             response_headers: HeaderEdits::default(),
         })
@@ -407,7 +469,7 @@ async fn connected(folder: &std::path::Path, envoy: &mut Child, port: u16) -> Cl
 
 /// Status, body and `location` of the answer.
 async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
-    let host = format!("{table}.example");
+    let host = format!("{}{table}.example", asked.host);
     let mut request = Request::new(Default::default());
     *request.method_mut() = asked.method.clone();
     *request.uri_mut() = asked.path.parse().unwrap();
@@ -428,7 +490,7 @@ async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
 
 /// The same, as `explain` has it.
 fn explained(explainer: &Explainer<'_>, port: u16, table: usize, asked: &Asked) -> String {
-    let url = format!("http://{table}.example{}", asked.path);
+    let url = format!("http://{}{table}.example{}", asked.host, asked.path);
     let headers = asked.headers.iter();
     let headers = headers.map(|(name, value)| format!("{name}: {value}"));
     let mut request = nuncio_explain::Request::parse(asked.method.as_str(), &url, headers).unwrap();
@@ -454,6 +516,10 @@ async fn a_tree_answers_what_the_list_answers() {
     let large = tables.len();
     let drawn = prop::collection::vec(routes(), TABLES);
     tables.extend(drawn.new_tree(&mut runner).unwrap().current());
+    let numbered = tables.into_iter().enumerate();
+    let tables: Vec<_> = numbered
+        .map(|(number, routes)| with_hosts(number, routes))
+        .collect();
     let ports = [free_port(), free_port()];
     let mut gateway = gateway(ports);
     let (snapshot, trees) = snapshot(&mut gateway, ports, &tables);

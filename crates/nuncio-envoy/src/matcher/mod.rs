@@ -5,6 +5,10 @@
 //!  one of the rare (see below)? ──▶ all routes as a list
 //!      │ no
 //!  prefix_match_map on :path: the longest key ──▶ the routes that such a path can meet, as a list
+//!      │                          or, where they ask for hosts,
+//!      │                          exact_match_map on :authority ──▶ those that such a host can meet
+//!      ▼ none of them
+//!  the next shorter key
 //! ```
 //!
 //! Each list is a part of the table, in its order, and each route keeps its whole match. So a tree
@@ -32,20 +36,23 @@ use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::predicate
     MatchType, PredicateList, SinglePredicate, single_predicate,
 };
 use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::{FieldMatcher, Predicate};
+use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_tree::{MatchMap, TreeType};
 use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::{
     MatcherList, MatcherTree, MatcherType, OnMatch, on_match,
 };
 use nuncio_envoy_api::xds::r#type::matcher::v3::{Matcher, RegexMatcher, StringMatcher};
 use nuncio_model::external::Asks;
-use nuncio_model::route::{PathMatch, Route};
+use nuncio_model::route::Route;
 use prost::Message;
 
 use crate::encoded::{Encoded, field_length, put_field, put_head};
 use crate::route::route;
-use tree::Tree;
+use tree::{Lists, PathCondition, Tree};
 
 /// The path as the client asked for it, its query string included.
 const PATH: &str = ":path";
+
+const AUTHORITY: &str = ":authority";
 
 /// How many routes a tree may hold for each of the table. What is beyond is no longer worth its
 /// memory.
@@ -68,7 +75,6 @@ pub(crate) struct Memory {
 struct EncodedNode {
     key: Box<str>,
     routes: Vec<usize>,
-    above: Vec<usize>,
     /// Its entry in the map.
     entry: Bytes,
 }
@@ -117,14 +123,21 @@ impl Memory {
         for node in &mut self.nodes {
             let is_replaced = |route: &usize| replaced.binary_search(route).is_ok();
             if node.routes.iter().any(is_replaced) {
-                let EncodedNode { key, above, .. } = &*node;
-                node.entry = entry(key, &node.routes, above, &self.routes, &self.encoded);
+                node.entry = entry(&node.key, &node.routes, &self.routes, &self.encoded);
             }
         }
     }
 
-    /// The tree of the nodes.
-    fn tree(&self, root: &[usize]) -> Encoded {
+    /// The tree of the nodes. `None` if it would have but one list.
+    fn tree(&self, root: &[usize]) -> Option<Encoded> {
+        let otherwise = on_match("", root, &self.routes, &self.encoded);
+        if self.nodes.is_empty() {
+            let matcher = match otherwise.on_match? {
+                on_match::OnMatch::Matcher(matcher) => Some(matcher),
+                _ => None,
+            };
+            return matcher.as_deref().map(Encoded::of);
+        }
         let mut map = Encoded::default();
         for node in &self.nodes {
             map.push(node.entry.clone());
@@ -137,10 +150,9 @@ impl Memory {
         let mut matcher = Encoded::default();
         matcher.field(MATCHER_TREE, by_path);
         if !root.is_empty() {
-            let otherwise = Encoded::of(&action(root, &self.encoded));
-            matcher.field(MATCHER_ON_NO_MATCH, otherwise);
+            matcher.field(MATCHER_ON_NO_MATCH, Encoded::of(&otherwise));
         }
-        matcher
+        Some(matcher)
     }
 
     /// The routes as a list.
@@ -205,19 +217,18 @@ pub(crate) fn matcher(memory: &mut Memory, routes: &[Arc<Route>]) -> Option<Enco
         memory.replace(&replaced);
         let tree = memory.tree(&root);
         memory.root = Some(root);
-        return Some(tree);
+        return tree;
     }
-    let fits = |copies: &[usize]| copies.iter().sum::<usize>() <= MOST_COPIES * routes.len();
     let whole = Tree::new(routes, 0..routes.len());
-    let copies = whole.copies(routes.len());
-    if fits(&copies) {
+    let copies = whole.copies(routes);
+    if whole.fits(&copies) {
         let tree = encode(memory, &former, &whole)?;
         memory.root = Some(whole.nodes[0].routes.clone());
         return Some(tree);
     }
     let is_rare = |index: &usize| copies[*index] > COMMON && rare::is_conditional(&routes[*index]);
     let tree = Tree::new(routes, (0..routes.len()).filter(|index| !is_rare(index)));
-    if !fits(&tree.copies(routes.len())) {
+    if !tree.fits(&tree.copies(routes)) {
         return None;
     }
     let conditions = (0..routes.len())
@@ -255,42 +266,31 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
         nodes: known,
         ..
     } = memory;
-    if nodes.is_empty() {
-        known.clear();
-        return None;
-    }
     let mut old = std::mem::take(known).into_iter().peekable();
     known.reserve(nodes.len());
     for node in nodes {
-        let above = &tree.nodes[node.parent].routes;
         while old.next_if(|old| *old.key < *node.key).is_some() {}
-        let same = |now: &[usize], before: &[usize]| {
-            let mut pairs = now.iter().zip(before);
-            now.len() == before.len() && pairs.all(|(now, before)| former.of(*now) == Some(*before))
+        let same = |before: &[usize]| {
+            let mut pairs = node.routes.iter().zip(before);
+            node.routes.len() == before.len()
+                && pairs.all(|(now, before)| former.of(*now) == Some(*before))
         };
         let entry = match old.next_if(|old| *old.key == *node.key) {
-            Some(old) if same(&node.routes, &old.routes) && same(above, &old.above) => old.entry,
-            _ => entry(&node.key, &node.routes, above, routes, encoded),
+            Some(old) if same(&old.routes) => old.entry,
+            _ => entry(&node.key, &node.routes, routes, encoded),
         };
         known.push(EncodedNode {
             key: (*node.key).into(),
             routes: node.routes.clone(),
-            above: above.clone(),
             entry,
         });
     }
-    Some(memory.tree(&root.routes))
+    memory.tree(&root.routes)
 }
 
 /// A node's entry in the map of all.
-fn entry(
-    key: &str,
-    indexes: &[usize],
-    above: &[usize],
-    routes: &[Arc<Route>],
-    encoded: &[Bytes],
-) -> Bytes {
-    let on_match = on_match(indexes, above, routes, encoded).encode_to_vec();
+fn entry(key: &str, indexes: &[usize], routes: &[Arc<Route>], encoded: &[Bytes]) -> Bytes {
+    let on_match = on_match(key, indexes, routes, encoded).encode_to_vec();
     let length = field_length(ENTRY_KEY, key.len()) + field_length(ENTRY_VALUE, on_match.len());
     // It is kept: no longer than it is.
     let mut entry = Vec::with_capacity(field_length(MATCH_MAP_ENTRY, length));
@@ -300,62 +300,66 @@ fn entry(
     entry.into()
 }
 
-/// A node's list. Routes of a whole path, or of a path and those below it, become conditions, so
-/// that other paths go on to the node above instead of having its routes here again.
-fn on_match(
+/// A node's list, or one for each host that its routes ask for. The others are for other hosts, and
+/// for those whose own find nothing: Envoy goes on to them as to a shorter key.
+fn on_match(key: &str, indexes: &[usize], routes: &[Arc<Route>], encoded: &[Bytes]) -> OnMatch {
+    let lists = Lists::new(routes, key, indexes);
+    let sequence = |host, indexes: &[usize]| sequence(host, indexes, routes, encoded);
+    if lists.of_hosts.is_empty() {
+        return sequence(None, &lists.of_others);
+    }
+    let hosts = lists.of_hosts.iter();
+    let of_hosts = hosts.map(|(host, own)| (host.to_string(), sequence(Some(host), own)));
+    let others = (!lists.of_others.is_empty()).then(|| sequence(None, &lists.of_others));
+    nested(Matcher {
+        matcher_type: Some(MatcherType::MatcherTree(MatcherTree {
+            input: Some(header_input(AUTHORITY)),
+            tree_type: Some(TreeType::ExactMatchMap(MatchMap {
+                map: of_hosts.collect(),
+            })),
+        })),
+        on_no_match: others.map(Box::new),
+    })
+}
+
+/// A list, of a host if one is given. Routes of a whole path, or of a path and those below it, become
+/// conditions, so that other paths go on to the node above instead of having its routes here again.
+fn sequence(
+    host: Option<&str>,
     indexes: &[usize],
-    above: &[usize],
     routes: &[Arc<Route>],
     encoded: &[Bytes],
 ) -> OnMatch {
-    let mut rest = indexes;
-    let mut fields = Vec::new();
-    while rest != above
-        && let Some((&first, _)) = rest.split_first()
-        && let Some(condition) = path_condition(&routes[first])
-    {
-        let path = &routes[first].matches.path;
-        let same = |index: &&usize| {
-            let matches = &routes[**index].matches;
-            matches.path == *path && matches.case_sensitive
-        };
-        let group = rest.iter().take_while(same).count();
-        let closed = rest[..group]
-            .iter()
-            .position(|index| tree::is_of_path_alone(&routes[*index].matches));
-        let Some(last) = closed else { break };
-        fields.push(field(condition, action(&rest[..=last], encoded)));
-        rest = &rest[group..];
-    }
+    let runs = tree::runs(routes, host, indexes);
+    let rest = tree::rest(&runs, indexes);
+    let fields: Vec<_> = runs
+        .into_iter()
+        .map(|run| {
+            field(
+                path_condition(run.condition),
+                action(&indexes[run.routes], encoded),
+            )
+        })
+        .collect();
     if fields.is_empty() {
         return action(rest, encoded);
     }
-    let otherwise = (rest != above).then(|| action(rest, encoded));
+    let otherwise = (!rest.is_empty()).then(|| action(rest, encoded));
     nested(list(fields, otherwise))
 }
 
-/// What a route's path asks for, if it can be said of `:path`.
-fn path_condition(route: &Route) -> Option<Predicate> {
-    let exact = |path: &str| {
-        vec![
-            string(PATH, Pattern::Exact(path.to_owned())),
-            string(PATH, Pattern::Prefix(format!("{path}?"))),
-        ]
+fn path_condition(condition: PathCondition<'_>) -> Predicate {
+    let path = match condition {
+        PathCondition::Exact(path) | PathCondition::Segments(path) => path,
     };
-    if !route.matches.case_sensitive {
-        return None;
+    let mut conditions = vec![
+        string(PATH, Pattern::Exact(path.to_owned())),
+        string(PATH, Pattern::Prefix(format!("{path}?"))),
+    ];
+    if matches!(condition, PathCondition::Segments(_)) {
+        conditions.push(string(PATH, Pattern::Prefix(format!("{path}/"))));
     }
-    match &route.matches.path {
-        PathMatch::Exact(path) if !path.as_str().contains(['?', '#']) => {
-            Some(any(exact(path.as_str())))
-        }
-        PathMatch::Segments(path) => {
-            let mut conditions = exact(path.as_str());
-            conditions.push(string(PATH, Pattern::Prefix(format!("{path}/"))));
-            Some(any(conditions))
-        }
-        _ => None,
-    }
+    any(conditions)
 }
 
 type Pattern = xds::string_matcher::MatchPattern;

@@ -6,12 +6,12 @@
 use nuncio_envoy_api::xds::r#type::matcher::v3::matcher::matcher_list::Predicate;
 use nuncio_model::route::{HeaderMatch, PathMatch, Route, RouteMatch, StringMatch};
 
-use super::tree::is_of_path_alone;
+use super::tree::asks_for_no_more;
 use super::{PATH, Pattern, all, regex, string, string_of_case};
 
 /// Whether a request on its path may get past a route.
 pub(super) fn is_conditional(route: &Route) -> bool {
-    !is_of_path_alone(&route.matches)
+    !asks_for_no_more(&route.matches, None)
         || !route.matches.case_sensitive
         || matches!(route.matches.path, PathMatch::Regex(_))
 }

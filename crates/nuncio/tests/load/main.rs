@@ -8,11 +8,12 @@ mod support;
 mod soak;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use nuncio_echo::certs;
 use nuncio_echo::client::{Client, Load, Protocol, RequestSpec, Target, WebSocket};
 use nuncio_echo::{Echo, Running};
-use support::{Gateway, free_port, tls_secret};
+use support::{DEADLINE, Gateway, free_port, tls_secret};
 
 async fn echo(name: &str) -> Running {
     let any_port: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
@@ -216,6 +217,55 @@ async fn changes_drop_no_request_and_close_no_connection() {
         let renewed = Client::connect(&scene.https, protocol).await.unwrap();
         assert_ne!(renewed.certificate().unwrap(), first_certificate);
     }
+    scene.gateway.terminate().await;
+}
+
+/// 300 Mappings change again and again, faster than Envoy takes them up: another change does not wait
+/// for that to end, no request fails, and in the end the newest is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_changes_holds_nothing_up_and_its_newest_counts() {
+    const STORM: usize = 300;
+    let scene = Scene::start().await;
+    let write_round = |round: usize| {
+        let more = format!(", add_response_headers: {{x-round: {{value: \"{round}\"}}}}");
+        let mappings = (0..STORM).map(|number| {
+            let name = format!("storm-{number}");
+            mapping(&name, &format!("/{name}/"), &scene.quote, &more)
+        });
+        scene
+            .gateway
+            .write("storm.yaml", &mappings.collect::<String>());
+    };
+    let loads = scene.load();
+    let mut round = 0;
+    for change in 0..6 {
+        let (to, name) = match change % 2 {
+            0 => (&scene.hello, "hello"),
+            _ => (&scene.quote, "quote"),
+        };
+        scene.gateway.write("flip.yaml", &scene.flip(to));
+        let served = async { while scene.flipped().await != name {} };
+        let storm = async {
+            loop {
+                round += 1;
+                write_round(round);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let both = async {
+            tokio::select! { () = served => (), () = storm => () }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, both).await;
+        in_time.unwrap_or_else(|_| panic!("{name} is not served while others change"));
+    }
+    scene.gateway.settled().await;
+    let mut client = Client::connect(&scene.http, Protocol::Http1).await.unwrap();
+    for number in [0, STORM / 2, STORM - 1] {
+        let path = format!("/storm-{number}/");
+        let answer = client.get("a.example", &path).await.unwrap();
+        assert_eq!(answer.headers["x-round"], round.to_string(), "{path}");
+    }
+    nothing_failed(loads).await;
     scene.gateway.terminate().await;
 }
 
