@@ -65,6 +65,11 @@ pub enum SourceRef {
 pub struct Body(Arc<str>);
 
 impl Body {
+    /// The document as JSON.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The document as a tree.
     pub fn to_value(&self) -> Value {
         serde_json::from_str(&self.0)

@@ -40,6 +40,7 @@ use nuncio_model::external::Asks;
 use nuncio_model::route::Route;
 use nuncio_model::{Gateway, Named};
 use prost::Message;
+use rayon::prelude::*;
 use serde_json::Value;
 
 /// The Envoy whose API and behaviour the encoders are written and tested against.
@@ -139,24 +140,31 @@ impl Encoder {
     }
 }
 
+/// Fewer are encoded by one core: another costs as much.
+const FEW: usize = 64;
+
 /// Encodes what is not as it was.
-fn changes<T: PartialEq>(
+fn changes<T: PartialEq + Send + Sync>(
     kind: ResourceType,
     old: &Named<T>,
     new: &Named<T>,
     snapshot: &mut Snapshot,
-    encode: impl Fn(&T) -> Resource,
+    encode: impl Fn(&T) -> Resource + Sync,
 ) {
+    let mut changed = Vec::new();
     for difference in old.diff(new) {
         match difference {
             DiffItem::Add(name, each)
             | DiffItem::Update {
                 new: (name, each), ..
-            } => {
-                snapshot.insert(kind, Arc::clone(name), Arc::new(encode(each)));
-            }
+            } => changed.push((name, each)),
             DiffItem::Remove(name, _) => snapshot.remove(kind, name),
         }
+    }
+    let each = changed.par_iter().with_min_len(FEW);
+    let encoded: Vec<_> = each.map(|(_, each)| Arc::new(encode(each))).collect();
+    for ((name, _), resource) in changed.into_iter().zip(encoded) {
+        snapshot.insert(kind, Arc::clone(name), resource);
     }
 }
 

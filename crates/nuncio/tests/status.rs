@@ -330,6 +330,48 @@ async fn what_is_there_is_not_written_again() {
     gateway.terminate().await;
 }
 
+/// What is still to be written when the API server goes away is written when it is back, each once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_to_be_written_outlives_the_api_server() {
+    const MAPPINGS: usize = 300;
+    let mut scene = Scene::start().await;
+    let all: String = (0..MAPPINGS)
+        .map(|number| mapping(&format!("m{number}"), &format!("prefix: /m{number}/")))
+        .collect();
+    scene.apply(&[WEB, &all].concat()).await;
+    let variables = [("NUNCIO_POD_NAME", "one"), ("NUNCIO_STATUS_WRITES", "50")];
+    let kubeconfig = scene.kubernetes.kubeconfig();
+    let mut gateway = Gateway::of_cluster(&kubeconfig, ADMIN, &variables);
+    gateway.ready().await;
+    let written = async || gateway.metric("nuncio_status_writes_total").await;
+    let begun = async || written().await >= 10;
+    scene
+        .kubernetes
+        .until("some is written", begun)
+        .await
+        .unwrap();
+    scene.kubernetes.kill_api_server().await.unwrap();
+    assert!(written().await < MAPPINGS as u64, "nothing was left to do");
+    scene.kubernetes.start_api_server().await.unwrap();
+
+    let done = async || {
+        written().await >= MAPPINGS as u64 && gateway.metric("nuncio_status_waiting").await == 0
+    };
+    scene
+        .kubernetes
+        .until("all is written", done)
+        .await
+        .unwrap();
+    for number in [0, MAPPINGS / 2, MAPPINGS - 1] {
+        let name = format!("m{number}");
+        scene.says("Mapping", &name, "True", "Accepted").await;
+    }
+    // One whose answer got lost may have been written twice.
+    let most = MAPPINGS as u64 + 1;
+    assert!(written().await <= most, "{} writes", written().await);
+    gateway.terminate().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_replica_writes_and_another_takes_over() {
     let scene = Scene::start().await;

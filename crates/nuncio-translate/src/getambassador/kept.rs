@@ -10,15 +10,14 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use nuncio_api::ObjectMeta;
 use nuncio_api::getambassador::{LabelSelector, Mapping};
 use nuncio_model::cluster::Endpoint;
 use nuncio_model::tls::Secret;
 use nuncio_model::{Named, Report};
+use rayon::prelude::*;
 
 use super::Context;
 use super::association::given;
@@ -261,49 +260,26 @@ struct ReadMapping<'c> {
     reads: Reads,
 }
 
-/// Fewer than these are read by one thread: another costs as much.
+/// Fewer are read by one core: another costs as much.
 const FEW: usize = 64;
 
 /// Reads the Mappings of these keys, several at a time: none knows of another. `None` is one that is
 /// gone.
 fn read_all<'c>(context: &Context<'c>, keys: &[Arc<MappingKey>]) -> Vec<Option<ReadMapping<'c>>> {
-    let read = |keys: &[Arc<MappingKey>]| -> Vec<_> {
-        let mut context = context.beside();
-        let read = |key: &Arc<MappingKey>| {
-            let (object, made) = key.mapping(&context)?;
-            let work = |context: &mut Context<'_>| parse(context, object, made).map(Box::new);
-            let ((parsed, effects, endpoint_reads), reads) =
-                store::record(|| apart(&mut context, work));
-            Some(ReadMapping {
-                made,
-                parsed,
-                effects,
-                endpoint_reads,
-                reads,
-            })
-        };
-        keys.iter().map(read).collect()
+    let read = |context: &mut Context<'c>, key: &Arc<MappingKey>| {
+        let (object, made) = key.mapping(context)?;
+        let work = |context: &mut Context<'_>| parse(context, object, made).map(Box::new);
+        let ((parsed, effects, endpoint_reads), reads) = store::record(|| apart(context, work));
+        Some(ReadMapping {
+            made,
+            parsed,
+            effects,
+            endpoint_reads,
+            reads,
+        })
     };
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let each = keys.len().div_ceil(cores).max(FEW);
-    let Some((first, others)) = keys
-        .split_at_checked(each)
-        .filter(|(_, rest)| !rest.is_empty())
-    else {
-        return read(keys);
-    };
-    let read = &read;
-    thread::scope(|scope| {
-        let others: Vec<_> = others
-            .chunks(each)
-            .map(|keys| scope.spawn(move || read(keys)))
-            .collect();
-        let mut all = read(first);
-        for other in others {
-            all.extend(other.join().expect("invariant: reading does not panic"));
-        }
-        all
-    })
+    let keys = keys.par_iter().with_min_len(FEW);
+    keys.map_init(|| context.beside(), read).collect()
 }
 
 /// Reads a Mapping, and says what there is to say of it.

@@ -11,6 +11,7 @@ mod auth_module;
 mod element;
 mod kinds;
 mod left_out;
+mod plain;
 mod read;
 mod schema;
 mod scope;
@@ -37,6 +38,7 @@ use serde_json::Value;
 use crate::few::Few;
 pub(crate) use auth_module::{NAME as AUTH_MODULE, auth_service as module_auth_service};
 pub use element::{Element, Elements};
+use plain::Plain;
 pub use scope::Scope;
 pub use selector::LabelSelectorExpr;
 pub use table::{Object, Table};
@@ -44,6 +46,9 @@ pub use tls_module::NAME as TLS_MODULE;
 pub use touched::Touched;
 use tracker::Tracker;
 pub(crate) use tracker::{Changed, Read, ReadId, Reads, record};
+
+/// How many objects are read before they are put into their tables.
+const AT_ONCE: usize = 4096;
 
 /// The group of EndpointSlice.
 const DISCOVERY_GROUP: &str = "discovery.k8s.io";
@@ -218,38 +223,52 @@ impl Store {
             self.annotations
                 .real_changed(key, &id, false, &mut contested);
         }
-        for object in upserted {
-            let key = object.key();
-            let id = self.names.id(&key);
-            touched.note(self, &key);
-            self.forget(&key);
-            if !self.scope.sees(&object.meta.namespace, &object.meta.labels) {
-                self.annotations
-                    .parent_changed(&key, Vec::new(), &mut contested);
-                self.annotations
-                    .real_changed(&key, &id, false, &mut contested);
-                continue;
+        let mut upserted = upserted.into_iter();
+        loop {
+            let some: Vec<_> = upserted.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
             }
-            let (children, problems) = if annotation::may_carry(&object) {
-                annotation::children(&object)
-            } else {
-                (Vec::new(), Vec::new())
-            };
-            self.annotations
-                .parent_changed(&key, children, &mut contested);
-            self.note(&key, problems);
-            if object.group() == getambassador::GROUP {
-                self.annotations
-                    .real_changed(&key, &id, true, &mut contested);
+            let plain = plain::read_all(&some);
+            for (object, plain) in some.into_iter().zip(plain) {
+                self.upsert(object, plain, &mut touched, &mut contested);
             }
-            let rkey = format!("{}.{}.1", object.meta.name, object.meta.namespace);
-            self.read(object, id, rkey);
-            touched.note(self, &key);
         }
         for key in contested {
             self.settle(&key);
         }
         touched
+    }
+
+    fn upsert(
+        &mut self,
+        object: RawObject,
+        plain: Option<Plain>,
+        touched: &mut Touched,
+        contested: &mut BTreeSet<ObjectKey>,
+    ) {
+        let key = object.key();
+        let id = self.names.id(&key);
+        touched.note(self, &key);
+        self.forget(&key);
+        if !self.scope.sees(&object.meta.namespace, &object.meta.labels) {
+            self.annotations.parent_changed(&key, Vec::new(), contested);
+            self.annotations.real_changed(&key, &id, false, contested);
+            return;
+        }
+        let (children, problems) = if annotation::may_carry(&object) {
+            annotation::children(&object)
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        self.annotations.parent_changed(&key, children, contested);
+        self.note(&key, problems);
+        if object.group() == getambassador::GROUP {
+            self.annotations.real_changed(&key, &id, true, contested);
+        }
+        let rkey = format!("{}.{}.1", object.meta.name, object.meta.namespace);
+        self.read(object, plain, id, rkey);
+        touched.note(self, &key);
     }
 
     /// Reads those of the files that have not been read yet, and forgets all others. Whether there
@@ -469,7 +488,7 @@ impl Store {
         if !claim.real {
             self.forget(key);
             if let Some((object, rkey)) = claim.first {
-                self.read(object, id, rkey);
+                self.read(object, None, id, rkey);
             }
         }
         if claim.losers.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nuncio_api::core::{LoadBalancerStatus, ServiceSpec};
+use nuncio_api::core::{EndpointSlice, LoadBalancerStatus, ServiceSpec};
 use nuncio_api::getambassador::conversion::{self, FieldOrigins, Version, to_v3alpha1};
 use nuncio_api::getambassador::{Host, ModuleConfig};
 use nuncio_api::path::join;
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::kinds::{self, Refusal};
+use super::plain::Plain;
 use super::schema::{self, Schema, Step, Unknown};
 use super::tls_module;
 use super::{DISCOVERY_GROUP, Object, Read, SERVICE_NAME_LABEL, Store};
@@ -23,6 +24,7 @@ impl Store {
     pub(super) fn read(
         &mut self,
         object: RawObject,
+        plain: Option<Plain>,
         id: Arc<ResourceId>,
         rkey: impl Into<Arc<str>>,
     ) {
@@ -33,6 +35,11 @@ impl Store {
             report: Report::default(),
             origins: FieldOrigins::default(),
         };
+        if let Some(plain) = plain {
+            self.put(object, plain, &reader);
+            self.keep_left_out(&key);
+            return;
+        }
         if self.read_typed(object.clone(), &key, &mut reader) {
             if !reader.origins.is_empty() {
                 self.origins.insert(key.clone(), reader.origins);
@@ -46,6 +53,33 @@ impl Store {
         }
         self.keep_left_out(&key);
         self.note(&key, reader.report.entries().to_vec());
+    }
+
+    /// Puts an object into its table that is read already.
+    fn put(&mut self, object: RawObject, plain: Plain, reader: &Reader) {
+        match plain {
+            Plain::Mapping(spec) => {
+                if self.scope.accepts_id(spec.ambassador_id.as_deref()) {
+                    self.mappings.insert(reader.object(object, *spec));
+                }
+            }
+            Plain::Service(spec) => self.services.insert(reader.object(object, spec)),
+            Plain::EndpointSlice(spec) => self.put_slice(reader.object(object, spec)),
+        }
+    }
+
+    fn put_slice(&mut self, slice: Object<EndpointSlice>) {
+        if let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL) {
+            self.tracker.change(Read::SlicesOf {
+                namespace: slice.namespace(),
+                service,
+            });
+            self.slices_of
+                .entry((slice.meta.namespace.clone(), service.clone()))
+                .or_default()
+                .insert(slice.meta.name.clone(), ());
+        }
+        self.endpoint_slices.insert(slice);
     }
 
     /// Whether the object is in a table now.
@@ -126,19 +160,9 @@ impl Store {
             ("", "Namespace") => reader
                 .typed(object, body, |_| Ok(()))
                 .map(|o| self.namespaces.insert(o)),
-            (DISCOVERY_GROUP, "EndpointSlice") => reader.whole(object, body).map(|slice| {
-                if let Some(service) = slice.meta.labels.get(SERVICE_NAME_LABEL) {
-                    self.tracker.change(Read::SlicesOf {
-                        namespace: slice.namespace(),
-                        service,
-                    });
-                    self.slices_of
-                        .entry((slice.meta.namespace.clone(), service.clone()))
-                        .or_default()
-                        .insert(slice.meta.name.clone(), ());
-                }
-                self.endpoint_slices.insert(slice);
-            }),
+            (DISCOVERY_GROUP, "EndpointSlice") => reader
+                .whole(object, body)
+                .map(|slice| self.put_slice(slice)),
             (ingress::GROUP, "Ingress") if object.version() == kinds::INGRESS_VERSION => reader
                 .checked_spec(object, body, schema::ingress())
                 .map(|o| self.ingresses.insert(o)),
@@ -208,6 +232,17 @@ impl Mistake {
 }
 
 impl Reader {
+    fn object<T>(&self, object: RawObject, spec: T) -> Object<T> {
+        Object {
+            id: Arc::clone(&self.origin.resource),
+            meta: object.meta,
+            source: object.source,
+            rkey: Arc::clone(&self.rkey),
+            part: None,
+            spec,
+        }
+    }
+
     /// Says why an object is not read, or not honoured, if there is a reason.
     fn refuse(&mut self, refusal: Option<Refusal>) {
         let Some(refusal) = refusal else {
@@ -332,14 +367,7 @@ impl Reader {
         };
         body.values_mut().for_each(strip_nulls);
         match read(&mut body) {
-            Ok(spec) => Some(Object {
-                id: Arc::clone(&self.origin.resource),
-                meta: object.meta,
-                source: object.source,
-                rkey: Arc::clone(&self.rkey),
-                part: None,
-                spec,
-            }),
+            Ok(spec) => Some(self.object(object, spec)),
             Err(mistake) => {
                 let field = self.origins.written(&mistake.field).into_owned();
                 Mistake { field, ..mistake }.report(
