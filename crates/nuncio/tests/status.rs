@@ -333,13 +333,13 @@ async fn what_is_there_is_not_written_again() {
 /// What is still to be written when the API server goes away is written when it is back, each once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_to_be_written_outlives_the_api_server() {
-    const MAPPINGS: usize = 300;
+    const MAPPINGS: usize = 200;
     let mut scene = Scene::start().await;
     let all: String = (0..MAPPINGS)
         .map(|number| mapping(&format!("m{number}"), &format!("prefix: /m{number}/")))
         .collect();
     scene.apply(&[WEB, &all].concat()).await;
-    let variables = [("NUNCIO_POD_NAME", "one"), ("NUNCIO_STATUS_WRITES", "50")];
+    let variables = [("NUNCIO_POD_NAME", "one"), ("NUNCIO_STATUS_WRITES", "20")];
     let kubeconfig = scene.kubernetes.kubeconfig();
     let mut gateway = Gateway::of_cluster(&kubeconfig, ADMIN, &variables);
     gateway.ready().await;
