@@ -71,47 +71,47 @@ fn main() -> ExitCode {
 fn run(args: &RunArgs) -> anyhow::Result<()> {
     // Before anything is measured: a wrong path should not cost minutes.
     let baseline = args.baseline.as_deref().map(read).transpose()?;
-    let mut figures = Vec::new();
+    let mut measured = Measured::default();
     for &size in &args.sizes.0 {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), size, NO_PORT)?;
-        figures.extend(measure(args, cold::NAME, size, folder.path(), colds(size))?);
-        figures.extend(measure(args, change::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, cold::NAME, size, folder.path(), colds(size)));
+        measured.add(measure(args, change::NAME, size, folder.path(), 1));
     }
     for &hosts in &args.hosts.0 {
         let folder = tempfile::tempdir()?;
         manifests::hosts(folder.path(), hosts, args.shared_mappings, NO_PORT)?;
         let runs = colds(args.shared_mappings);
-        figures.extend(measure(args, cold::HOSTS, hosts, folder.path(), runs)?);
+        measured.add(measure(args, cold::HOSTS, hosts, folder.path(), runs));
     }
     for &size in &args.served.0 {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), size, nuncio_echo::free_port())?;
-        figures.extend(measure(args, served::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, served::NAME, size, folder.path(), 1));
     }
     for &size in &args.clusters.0 {
         let folder = tempfile::tempdir()?;
-        figures.extend(measure(args, cluster::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, cluster::NAME, size, folder.path(), 1));
     }
     for &size in &args.busy.0 {
         let folder = tempfile::tempdir()?;
-        figures.extend(measure(args, busy::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, busy::NAME, size, folder.path(), 1));
     }
     for &size in &args.fleet.0 {
         let folder = tempfile::tempdir()?;
         manifests::services(folder.path(), fleet::MAPPINGS, NO_PORT)?;
-        figures.extend(measure(args, fleet::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, fleet::NAME, size, folder.path(), 1));
     }
     for &size in &args.certificates.0 {
         let folder = tempfile::tempdir()?;
-        figures.extend(measure(args, tls::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, tls::NAME, size, folder.path(), 1));
     }
     for &size in &args.routes.0 {
         let folder = tempfile::tempdir()?;
-        figures.extend(measure(args, routing::NAME, size, folder.path(), 1)?);
+        measured.add(measure(args, routing::NAME, size, folder.path(), 1));
     }
 
-    let results = results(figures);
+    let results = results(measured.figures);
     write(&args.output, &results)?;
     print!("{}", results.tables(baseline.as_ref()));
     if let Some(baseline) = baseline.filter(|baseline| baseline.build != results.build) {
@@ -121,7 +121,28 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         );
     }
     println!("Written to {}.", args.output.display());
+    let failed = measured.failed;
+    anyhow::ensure!(failed == 0, "{failed} measurements failed, see above");
     Ok(())
+}
+
+/// What came of measurements: one that fails costs no other.
+#[derive(Default)]
+struct Measured {
+    figures: Vec<Figure>,
+    failed: usize,
+}
+
+impl Measured {
+    fn add(&mut self, figures: anyhow::Result<Vec<Figure>>) {
+        match figures {
+            Ok(figures) => self.figures.extend(figures),
+            Err(error) => {
+                eprintln!("{error:#}");
+                self.failed += 1;
+            }
+        }
+    }
 }
 
 fn measure(
