@@ -11,8 +11,9 @@ pub(crate) fn init(level: &str, json: bool) {
         known @ ("error" | "warn" | "info" | "debug" | "trace") => known,
         _ => "info",
     };
+    // What kube's client logs says neither of what nor to whom: who uses it says that.
     let filter = EnvFilter::new(format!(
-        "warn,nuncio={level},nuncio_apiext={level},nuncio_ratelimit={level},nuncio_xds={level}"
+        "warn,kube_client::client=off,nuncio={level},nuncio_apiext={level},nuncio_ratelimit={level},nuncio_xds={level}"
     ));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
