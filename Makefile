@@ -14,7 +14,7 @@ FLEET_OPTION = --fleet "$(FLEET)"
 CERTIFICATES_OPTION = --certificates "$(CERTIFICATES)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 
-.PHONY: help run test soak bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
+.PHONY: help run test soak conformance bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,14 @@ soak: toolchain ## Change and kill things under load for SECONDS (default 600)
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --locked -p nuncio --test load soak -- --nocapture
 
+conformance: toolchain ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
+	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
+	    CONFORMANCE_BIN="$$(scripts/install-conformance.sh)" && export CONFORMANCE_BIN && \
+	    $(CARGO) build --workspace --locked --bin nuncio && \
+	    NUNCIO=target/debug/nuncio PROFILES=GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP \
+	        tests/conformance/run.sh target/conformance $(if $(TEST),-run-test=$(TEST))
+
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
@@ -56,7 +64,7 @@ bench-ratelimit: toolchain ## Measure a decision about a limit, beside envoyprox
 lint: toolchain ## Formatting, clippy with warnings denied, shell scripts
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
-	@for script in scripts/*.sh .ci/run; do bash -n "$$script" || exit 1; done
+	@for script in scripts/*.sh tests/conformance/*.sh .ci/run; do bash -n "$$script" || exit 1; done
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
