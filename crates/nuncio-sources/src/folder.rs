@@ -77,6 +77,8 @@ struct File {
     fault: Option<Entry>,
     /// Whether any content was in effect.
     good: bool,
+    /// Whether there may be an AuthService in it that is none of its objects.
+    lacks_auth_service: bool,
     /// Where its objects are, once a message had to say so.
     lines: Option<Vec<DocumentLines>>,
     path: PathBuf,
@@ -225,6 +227,14 @@ impl Folder {
         }
         upserted.sort_by(|(a, _), (b, _)| a.cmp(b));
 
+        // Each of them has a problem, so that none comes or goes unnoticed.
+        let unread = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.lacks_auth_service);
+        let unread_auth_services = unread
+            .map(|(id, _)| Origin::new(file_resource(&id.name)))
+            .collect();
         let problems = self.standing_problems(scan.faults);
         let news = self.problems.as_ref() != Some(&problems);
         self.problems = Some(problems.clone());
@@ -232,6 +242,7 @@ impl Folder {
             upserted: upserted.into_iter().map(|(_, object)| object).collect(),
             deleted,
             problems,
+            unread_auth_services,
         })
     }
 
@@ -281,6 +292,7 @@ impl Folder {
             problems: Vec::new(),
             fault: None,
             good: false,
+            lacks_auth_service: false,
             lines: None,
             path,
         });
@@ -292,8 +304,12 @@ impl Folder {
                 hash,
                 reason,
                 message,
+                names_auth_service,
             } => {
                 file.hash = hash;
+                if !file.good {
+                    file.lacks_auth_service = names_auth_service;
+                }
                 let origin = Origin::new(file_resource(&id.name));
                 let consequence = if file.good {
                     "its last good content stays in effect"
@@ -308,6 +324,7 @@ impl Folder {
                 file.objects = manifest.objects;
                 file.objects.shrink_to_fit();
                 file.problems = manifest.problems;
+                file.lacks_auth_service = manifest.lacks_auth_service;
                 file.fault = None;
                 file.good = true;
                 file.lines = None;

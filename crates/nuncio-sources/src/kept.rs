@@ -53,6 +53,9 @@ pub(crate) struct KeptFile<T> {
     /// Its path in the root.
     pub(crate) name: String,
     pub(crate) objects: Vec<T>,
+    /// Whether there may be an AuthService in it that was never read.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) lacks_auth_service: bool,
 }
 
 /// An object and its place in its file.

@@ -29,7 +29,10 @@ pub use locate::{Position, positions};
 pub use watch::Watcher;
 
 use nuncio_api::{ObjectKey, RawObject};
-use nuncio_model::Entry;
+use nuncio_model::{Entry, Origin};
+
+/// The kind whose objects must not go unseen: without them requests pass that they would stop.
+const AUTH_SERVICE: &str = "AuthService";
 
 /// What changed since the last one, to be taken up as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,4 +43,7 @@ pub struct ChangeSet {
     pub deleted: Vec<ObjectKey>,
     /// Every problem that stands now: replaces those of earlier change sets.
     pub problems: Vec<Entry>,
+    /// Where AuthServices may be of which nothing was ever read; replaces those of earlier change
+    /// sets.
+    pub unread_auth_services: Vec<Origin>,
 }

@@ -7,6 +7,7 @@ use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef, group_of};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use serde_json::{Map, Value};
 
+use crate::AUTH_SERVICE;
 use crate::locate::Tree;
 
 pub(crate) mod json;
@@ -16,6 +17,8 @@ pub(crate) mod json;
 pub struct Manifest {
     pub objects: Vec<RawObject>,
     pub problems: Vec<Entry>,
+    /// Whether an AuthService is among those that are left out.
+    pub lacks_auth_service: bool,
 }
 
 /// How a file's text is written, by its extension.
@@ -141,12 +144,16 @@ impl Reader<'_> {
             document,
             item,
         };
+        let asks = body["kind"] == AUTH_SERVICE;
         match object(source, body) {
             Ok((object, warnings)) => {
                 self.manifest.objects.push(object);
                 self.manifest.problems.extend(warnings);
             }
-            Err(refusal) => self.refuse(document, item, &refusal),
+            Err(refusal) => {
+                self.manifest.lacks_auth_service |= asks;
+                self.refuse(document, item, &refusal);
+            }
         }
     }
 

@@ -113,7 +113,11 @@ impl Engine {
             self.store.keep_ports(self.ports.kept());
         }
         let reading = started.elapsed();
-        let more = back || ports || touched.more || changes.problems != self.source_problems;
+        let unread = self
+            .store
+            .set_unread_auth_services(changes.unread_auth_services);
+        let more =
+            back || ports || unread || touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;
         let endpoints = if more {
             None

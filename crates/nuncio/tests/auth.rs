@@ -182,3 +182,36 @@ async fn an_auth_service_that_envoy_refuses_opens_nothing() {
     scene.until_status(200).await;
     assert!(!auth.seen().is_empty());
 }
+
+/// Nothing is known of what such a file says, but that it is about an AuthService.
+#[tokio::test]
+async fn an_auth_service_in_a_file_that_cannot_be_parsed_opens_nothing() {
+    let auth = Echo::new("auth").statuses(vec![http::StatusCode::UNAUTHORIZED]);
+    let auth = auth.start(at(0)).await.unwrap();
+    let good = auth_service(&format!("auth_service: \"{}\"", auth.address()));
+    let broken = good.replace("spec: {", "spec: {[");
+    let nameless = good.replace("{name: auth}", "{}");
+    let scene = Scene::start(&broken).await;
+    scene.until_status(500).await;
+    let errors = scene.gateway.errors().await;
+    assert!(
+        errors.contains("an AuthService may be there that cannot be read"),
+        "{errors}"
+    );
+    scene.gateway.write("more.yaml", "");
+    scene.until_status(200).await;
+    scene.gateway.write("more.yaml", &nameless);
+    scene.until_status(500).await;
+    scene.gateway.write("more.yaml", &good);
+    scene.until_status(401).await;
+    // The last good content stays in effect.
+    scene.gateway.write("more.yaml", &broken);
+    let said = async || {
+        let errors = scene.gateway.errors().await;
+        errors.contains("its last good content stays in effect")
+    };
+    scene.gateway.until(said).await;
+    scene.until_status(401).await;
+    let errors = scene.gateway.errors().await;
+    assert!(!errors.contains("may be there"), "{errors}");
+}

@@ -9,15 +9,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use kube::api::{ApiResource, GroupVersionKind};
+use nuncio_api::getambassador::GROUP;
 use nuncio_api::{Body, ObjectKey, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, Severity};
 
 use super::follow::{Name, News, What};
 use super::kinds::{Kind, KindId};
-use super::trouble::{Trouble, server};
-use crate::ChangeSet;
+use super::trouble::{Trouble, resource, server};
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
+use crate::{AUTH_SERVICE, ChangeSet};
 
 /// How often in a row the API server must say no before it is believed: while it starts it knows
 /// neither all rights nor all kinds.
@@ -36,9 +38,29 @@ struct Held {
     listing: Objects,
     /// It was listed, or cannot be.
     settled: bool,
+    listed: Listed,
     trouble: Option<Trouble>,
     /// Troubles since it was listed last.
     troubles: u32,
+}
+
+/// Whether a kind was ever listed, here or before this start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listed {
+    #[default]
+    NotYet,
+    Once,
+    /// Nor can it be, so that nothing is known of its objects.
+    Never,
+}
+
+impl Held {
+    /// What keeps it from being read, once the API server has said so often enough.
+    fn believed(&self) -> Option<&Trouble> {
+        let passing = matches!(self.trouble, Some(Trouble::Forbidden(_) | Trouble::Missing))
+            && self.troubles < BELIEVED;
+        self.trouble.as_ref().filter(|_| !passing)
+    }
 }
 
 /// When everything was known, and whether to this process.
@@ -67,8 +89,11 @@ pub(super) struct State {
     /// Why what was kept is not used.
     not_kept: Option<Entry>,
     dirty: BTreeSet<ObjectKey>,
-    said: Option<Vec<Entry>>,
+    said: Option<Said>,
 }
+
+/// The problems that stand, and where AuthServices may be that were never read.
+type Said = (Vec<Entry>, Vec<Origin>);
 
 /// What follows from the definitions that there are.
 #[derive(Debug, Default)]
@@ -184,6 +209,7 @@ impl State {
                 self.dirty.extend(changed.map(|name| key(&id, name)));
                 held.objects = listed;
                 held.settled = true;
+                held.listed = Listed::Once;
                 held.trouble = None;
                 held.troubles = 0;
                 self.look();
@@ -209,6 +235,9 @@ impl State {
                 held.settled |=
                     matches!(trouble, Trouble::Forbidden(_)) && held.troubles >= BELIEVED;
                 held.trouble = Some(trouble);
+                if held.listed == Listed::NotYet && held.believed().is_some() {
+                    held.listed = Listed::Never;
+                }
                 self.look();
             }
         }
@@ -251,32 +280,44 @@ impl State {
         };
         self.read_at = Some(ReadAt::Before(kept.read_at()));
         self.flowing = true;
-        for object in kept.files.into_iter().flat_map(|file| file.objects) {
-            let Ok((object, _)) = manifest::object(SourceRef::Cluster, object.body) else {
+        for file in kept.files {
+            let Some((group, kind)) = file.name.rsplit_once('/') else {
                 continue;
             };
-            let ObjectKey {
-                group,
-                kind,
-                namespace,
-                name,
-            } = object.key();
-            let held = self.kinds.entry((group.into(), kind.into())).or_default();
-            if held.settled || (self.known && held.kind.is_none()) {
+            let id = (group.into(), kind.into());
+            if self.known && !self.kinds.contains_key(&id) {
                 continue;
             }
-            self.dirty.insert(object.key());
-            held.objects
-                .insert((namespace.into(), name.into()), object.body);
+            let held = self.kinds.entry(id.clone()).or_default();
+            if held.settled {
+                continue;
+            }
+            held.listed = match file.lacks_auth_service {
+                true => Listed::Never,
+                false => Listed::Once,
+            };
+            for object in file.objects {
+                let Ok((object, _)) = manifest::object(SourceRef::Cluster, object.body) else {
+                    continue;
+                };
+                let ObjectKey {
+                    namespace, name, ..
+                } = object.key();
+                let name = (namespace.into(), name.into());
+                self.dirty.insert(key(&id, &name));
+                held.objects.insert(name, object.body);
+            }
         }
     }
 
-    /// What there is to keep.
+    /// What there is to keep. A kind that was listed is kept even without objects: there were none.
     pub(super) fn content(&self) -> Content {
         let Some(ReadAt::Here(time) | ReadAt::Before(time)) = self.read_at else {
             return Content(Vec::new());
         };
-        let files = self.kinds.iter().map(|((group, kind), held)| KeptFile {
+        let all = self.kinds.iter();
+        let known = all.filter(|(id, held)| held.listed == Listed::Once || is_unread(id, held));
+        let files = known.map(|(id @ (group, kind), held)| KeptFile {
             name: format!("{group}/{kind}"),
             objects: held
                 .objects
@@ -287,6 +328,7 @@ impl State {
                     body: body.clone(),
                 })
                 .collect(),
+            lacks_auth_service: is_unread(id, held),
         });
         let root = KeptRoot::new(Path::new(&*self.url).to_owned(), time, files.collect());
         Content(vec![root])
@@ -294,19 +336,21 @@ impl State {
 
     /// Whether there is something to say.
     pub(super) fn is_dirty(&self) -> bool {
-        let problems = self.troubles();
-        if !self.flowing && self.said.is_none() && problems.is_empty() {
+        let now = (self.troubles(), self.unread_auth_services());
+        if !self.flowing && self.said.is_none() && now.0.is_empty() {
             return false;
         }
-        self.flowing && !self.dirty.is_empty() || self.said.as_ref() != Some(&problems)
+        self.flowing && !self.dirty.is_empty() || self.said.as_ref() != Some(&now)
     }
 
     /// What changed since the last time.
     pub(super) fn changes(&mut self) -> ChangeSet {
-        let problems = self.troubles();
-        self.said = Some(problems.clone());
+        let now = (self.troubles(), self.unread_auth_services());
+        self.said = Some(now.clone());
+        let (problems, unread_auth_services) = now;
         let mut changes = ChangeSet {
             problems,
+            unread_auth_services,
             ..ChangeSet::default()
         };
         if !self.flowing {
@@ -346,14 +390,22 @@ impl State {
             ));
         }
         for held in self.kinds.values() {
-            let passing = matches!(held.trouble, Some(Trouble::Forbidden(_) | Trouble::Missing))
-                && held.troubles < BELIEVED;
-            if let (Some(kind), Some(trouble), false) = (&held.kind, &held.trouble, passing) {
+            if let (Some(kind), Some(trouble)) = (&held.kind, held.believed()) {
                 let consequence = self.consequence(held.objects.len());
                 entries.extend(trouble.of_kind(&kind.resource, &consequence));
             }
         }
         entries
+    }
+
+    fn unread_auth_services(&self) -> Vec<Origin> {
+        let unread = self.kinds.iter().filter(|(id, held)| is_unread(id, held));
+        unread
+            .map(|((group, kind), _)| {
+                let kind = GroupVersionKind::gvk(group, "", kind);
+                resource(&ApiResource::from_gvk(&kind))
+            })
+            .collect()
     }
 
     /// What it means that so many objects cannot be read anew.
@@ -370,6 +422,11 @@ impl State {
             None => "nothing of it is in effect until all is read".to_owned(),
         }
     }
+}
+
+/// Whether there may be AuthServices of which nothing is known.
+fn is_unread((group, kind): &KindId, held: &Held) -> bool {
+    &**group == GROUP && &**kind == AUTH_SERVICE && held.listed == Listed::Never
 }
 
 fn key((group, kind): &KindId, (namespace, name): &Name) -> ObjectKey {

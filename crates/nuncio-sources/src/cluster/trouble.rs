@@ -64,12 +64,7 @@ impl Trouble {
     /// What there is to say of a kind that cannot be read; `None` where it is not about the kind.
     pub(super) fn of_kind(&self, resource: &ApiResource, consequence: &str) -> Option<Entry> {
         let ApiResource { group, plural, .. } = resource;
-        let origin = Origin::new(Arc::new(ResourceId::new(
-            group.as_str(),
-            "APIResource",
-            "",
-            name(resource),
-        )));
+        let origin = self::resource(resource);
         let (reason, message, help) = match self {
             Self::Unreachable(_) | Self::Unauthorized(_) => return None,
             Self::Forbidden(message) => (
@@ -121,6 +116,17 @@ impl Trouble {
 /// The API server in the report.
 pub(super) fn server(url: &str) -> Origin {
     Origin::new(Arc::new(ResourceId::new("", "APIServer", "", url)))
+}
+
+/// A resource of the API server in the report.
+pub(super) fn resource(resource: &ApiResource) -> Origin {
+    let group = resource.group.as_str();
+    Origin::new(Arc::new(ResourceId::new(
+        group,
+        "APIResource",
+        "",
+        name(resource),
+    )))
 }
 
 /// A resource as the API server calls it: `mappings.getambassador.io`.

@@ -12,6 +12,7 @@ use nuncio_model::Reason;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::walk::{Fingerprint, Found};
+use crate::AUTH_SERVICE;
 use crate::manifest::{self, Manifest};
 
 /// Larger files are refused: they are no manifests, and would be held in memory.
@@ -38,6 +39,8 @@ pub(super) enum Outcome {
         hash: Option<u128>,
         reason: Reason,
         message: String,
+        /// Whether the content speaks of an AuthService.
+        names_auth_service: bool,
     },
     /// The file went away or changed while it was read.
     Torn,
@@ -83,6 +86,7 @@ fn read(job: &Job<'_>) -> (Fingerprint, Outcome) {
             hash: None,
             reason: Reason::Unreadable,
             message: format!("cannot be read: {error}"),
+            names_auth_service: false,
         },
     };
     (fingerprint, outcome)
@@ -106,21 +110,25 @@ fn parse(name: &Arc<str>, bytes: Vec<u8>, known: Option<u128>) -> Outcome {
     if known == Some(hash) {
         return Outcome::Same;
     }
-    let fault = |message| Outcome::Fault {
+    let fault = |content: &[u8], message| Outcome::Fault {
         hash: Some(hash),
         reason: Reason::ParseError,
         message,
+        names_auth_service: content
+            .windows(AUTH_SERVICE.len())
+            .any(|part| part == AUTH_SERVICE.as_bytes()),
     };
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let (line, column) = end_of(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-            return fault(format!("line {line}, column {column}: not UTF-8"));
+            let message = format!("line {line}, column {column}: not UTF-8");
+            return fault(error.as_bytes(), message);
         }
     };
     match manifest::parse(name, &text) {
         Ok(manifest) => Outcome::Read { hash, manifest },
-        Err(error) => fault(error.to_string()),
+        Err(error) => fault(text.as_bytes(), error.to_string()),
     }
 }
 

@@ -72,10 +72,11 @@ impl Folder {
             fingerprint: Fingerprint::NONE,
             unsettled: true,
             hash: None,
+            good: !(kept.lacks_auth_service && objects.is_empty()),
             objects,
             problems: Vec::new(),
             fault: None,
-            good: true,
+            lacks_auth_service: kept.lacks_auth_service,
             lines: None,
             path,
         };
@@ -85,7 +86,8 @@ impl Folder {
     /// What there is to keep: of every root that was ever read, what of it is in effect.
     pub(crate) fn content(&self) -> Content {
         let mut files: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        for (id, file) in self.files.iter().filter(|(_, file)| file.good) {
+        let known = |file: &File| file.good || file.lacks_auth_service;
+        for (id, file) in self.files.iter().filter(|(_, file)| known(file)) {
             let root = &self.roots[id.root];
             let name = file.path.strip_prefix(root).unwrap_or(&file.path);
             let name = name.to_string_lossy().into_owned();
@@ -93,6 +95,7 @@ impl Folder {
             files.push(KeptFile {
                 name,
                 objects: file.objects.iter().map(KeptObject::from).collect(),
+                lacks_auth_service: file.lacks_auth_service,
             });
         }
         let roots = self.roots.iter().zip(&self.read_at).enumerate();

@@ -441,3 +441,25 @@ fn what_was_kept_of_one_root_is_not_that_of_another() {
     assert!(shown[0].contains("nothing of it is in effect"), "{shown:?}");
     assert!(!folder.content().is_known());
 }
+
+#[test]
+fn an_auth_service_in_what_cannot_be_read_is_told_of() {
+    let auth = mapping("a", "/a/").replace("Mapping", "AuthService");
+    let mut case = Case::new();
+    let mut unread = |content: &str| {
+        case.write("m/a.yaml", content);
+        let changes = case.folder.scan().unwrap_or_default();
+        let unread = changes.unread_auth_services.iter();
+        let names = unread.map(|origin| origin.resource.name.to_string());
+        names
+            .map(|name| name.replace(&format!("{}/", case.dir.path().display()), ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unread(&auth.replace("/a/", "[/a/")), ["m/a.yaml"]);
+    assert!(unread(&mapping("a", "[/a/")).is_empty());
+    assert!(unread(&auth).is_empty());
+    let broken = auth.replace("/a/", "[/a/");
+    assert!(unread(&broken).is_empty(), "its last good content is known");
+    assert_eq!(unread(&auth.replace("name: a", "x: y")), ["m/a.yaml"]);
+    assert!(unread(&mapping("a", "/a/").replace("name: a", "x: y")).is_empty());
+}

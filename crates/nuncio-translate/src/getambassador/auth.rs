@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It fails closed: where AuthServices are written and none of them is in effect, nothing passes but
-//! what is not to be asked about. Emissary lets everything through without an `auth_service`, and
+//! what is not to be asked about. Where they cannot be read, some may be written. Emissary lets everything through without an `auth_service`, and
 //! asks in cleartext without the TLSContext that is named.
 
 use std::collections::BTreeSet;
@@ -75,6 +75,8 @@ struct Parsed {
 struct Failed {
     origin: Origin,
     key: Arc<str>,
+    /// Or none at all: nothing could be read of what there is.
+    unread: bool,
 }
 
 /// The filter of all AuthServices; `None` where nobody wrote any. It says in the context what is
@@ -107,14 +109,21 @@ pub(super) fn filter(context: &mut Context<'_>, clusters: &mut Clusters) -> Opti
     }
     let first = failed.into_iter().next()?;
     context.asks.authorization = AuthFilter::Refuses;
+    let (message, help) = match first.unread {
+        false => (
+            "no AuthService is in effect: requests are answered with 500",
+            "mend it, or remove it; redirects and Mappings with bypass_auth are as ever",
+        ),
+        true => (
+            "an AuthService may be there that cannot be read, and none is in effect: requests are \
+             answered with 500",
+            "see what keeps it from being read; redirects and Mappings with bypass_auth are as ever",
+        ),
+    };
     context
         .report
-        .error(
-            &first.origin,
-            Reason::NotBound,
-            "no AuthService is in effect: requests are answered with 500",
-        )
-        .help("mend it, or remove it; redirects and Mappings with bypass_auth are as ever");
+        .error(&first.origin, Reason::NotBound, message)
+        .help(help);
     Some(HttpFilter {
         origin: first.origin,
         config: FilterConfig::Refusal(Refusal { key: first.key }),
@@ -137,6 +146,7 @@ fn read_all(context: &mut Context<'_>) -> (Vec<Parsed>, Vec<Failed>) {
             None => failed.push(Failed {
                 origin: module.origin(),
                 key: Arc::clone(&module.rkey),
+                unread: false,
             }),
         }
     }
@@ -146,6 +156,7 @@ fn read_all(context: &mut Context<'_>) -> (Vec<Parsed>, Vec<Failed>) {
             None => failed.push(Failed {
                 origin: object.origin(),
                 key: Arc::clone(&object.rkey),
+                unread: false,
             }),
         }
     }
@@ -154,8 +165,18 @@ fn read_all(context: &mut Context<'_>) -> (Vec<Parsed>, Vec<Failed>) {
     for origin in unread.chain(left_out) {
         let id = &origin.resource;
         let key = format!("{}.{}.1", id.name, id.namespace).into();
-        failed.push(Failed { origin, key });
+        failed.push(Failed {
+            origin,
+            key,
+            unread: false,
+        });
     }
+    let unread = store.unread_auth_services().iter();
+    failed.extend(unread.map(|origin| Failed {
+        origin: origin.clone(),
+        key: Arc::clone(&origin.resource.name),
+        unread: true,
+    }));
     (right, failed)
 }
 

@@ -142,6 +142,8 @@ pub struct Store {
     unread: element::Unread,
     /// Of Hosts among them, what says which name is theirs.
     unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
+    /// Where AuthServices may be of which the sources could read nothing.
+    unread_auth_services: Vec<Origin>,
     annotations: annotation::Annotations,
     names: Names,
     tracker: Tracker,
@@ -269,6 +271,17 @@ impl Store {
         let rkey = format!("{}.{}.1", object.meta.name, object.meta.namespace);
         self.read(object, plain, id, rkey);
         touched.note(self, &key);
+    }
+
+    /// Takes up where AuthServices may be of which nothing could be read. Whether that is news.
+    pub fn set_unread_auth_services(&mut self, unread: Vec<Origin>) -> bool {
+        let news = self.unread_auth_services != unread;
+        self.unread_auth_services = unread;
+        news
+    }
+
+    pub(crate) fn unread_auth_services(&self) -> &[Origin] {
+        &self.unread_auth_services
     }
 
     /// Reads those of the files that have not been read yet, and forgets all others. Whether there

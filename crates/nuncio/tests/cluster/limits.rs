@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use nuncio_testkube::{ADMIN, Kubernetes, NOBODY};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{ALL_RIGHTS, Scene, base, definitions, service};
+use super::{ALL_RIGHTS, Scene, base, definition, definitions, service};
 
 /// What nobody may do, in one namespace.
 const IN_TEAM: &str = "apiVersion: v1
@@ -99,6 +99,77 @@ async fn what_a_selector_leaves_out_is_not_there() {
     let mut gateway = scene.gateway_with(ADMIN, &variables);
     gateway.ready().await;
     assert_eq!(scene.status("/there/").await, None);
+    gateway.terminate().await;
+}
+
+/// What nobody may read, of getambassador.io only these.
+fn role(resources: &str) -> String {
+    format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
+         metadata: {{name: nuncio}}\nrules:\n\
+         - {{apiGroups: [''], resources: [services, secrets], verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], \
+         verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [getambassador.io], resources: [{resources}], verbs: [get, list, watch]}}\n\
+         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
+         metadata: {{name: nuncio}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: nuncio}}\n\
+         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}}]\n---\n"
+    )
+}
+
+/// Waits until nobody may list AuthServices, or no longer.
+async fn until_auth_services_are_listed(kubernetes: &Kubernetes, listed: bool) {
+    let client = kubernetes.client_of(NOBODY).await.unwrap();
+    let kind = GroupVersionKind::gvk("getambassador.io", "v3alpha1", "AuthService");
+    let api: Api<DynamicObject> = Api::all_with(client, &ApiResource::from_gvk(&kind));
+    let is = async || api.list(&ListParams::default()).await.is_ok() == listed;
+    kubernetes.until("the right has changed", is).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn auth_services_that_may_not_be_read_open_nothing() {
+    const WITHOUT: &str = "listeners, hosts, mappings";
+    let scene = Scene::start().await;
+    let defined = definition("AuthService", "authservices");
+    scene
+        .apply(&[scene.all(), defined, role(WITHOUT)].concat())
+        .await;
+    let mut gateway = scene.gateway(NOBODY);
+    gateway.ready().await;
+    scene.answers(&gateway, "/a/", 500).await;
+    let errors = gateway.errors().await;
+    for said in [
+        "nuncio may not list and watch authservices.getambassador.io: ",
+        "an AuthService may be there that cannot be read, and none is in effect: requests are \
+         answered with 500",
+    ] {
+        assert!(errors.contains(said), "{said}: {errors}");
+    }
+    // Nor after another start: that nothing was ever read is no list without objects.
+    gateway.kill9().await;
+    gateway.restart().await;
+    scene.answers(&gateway, "/a/", 500).await;
+
+    scene.apply(&role("'*'")).await;
+    scene.answers(&gateway, "/a/", 200).await;
+    let errors = async || gateway.errors().await;
+    gateway
+        .until(async || !errors().await.contains("AuthService may be there"))
+        .await;
+
+    // What was read once stays in effect: here, that there is none.
+    scene.apply(&role(WITHOUT)).await;
+    until_auth_services_are_listed(&scene.kubernetes, false).await;
+    gateway.kill9().await;
+    gateway.restart().await;
+    let said = async || {
+        let errors = gateway.errors().await;
+        errors.contains("may not list and watch authservices")
+    };
+    gateway.until(said).await;
+    assert_eq!(scene.status("/a/").await, Some(200));
     gateway.terminate().await;
 }
 

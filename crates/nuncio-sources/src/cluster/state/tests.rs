@@ -1,5 +1,3 @@
-use kube::api::{ApiResource, GroupVersionKind};
-
 use super::*;
 
 const URL: &str = "https://127.0.0.1:1/";
@@ -237,4 +235,39 @@ fn what_was_kept_of_another_cluster_is_not_used() {
         changes.problems[0].message,
         "cannot be reached: connection refused; nothing of it is in effect"
     );
+}
+
+#[test]
+fn auth_services_that_were_never_listed_may_be_there() {
+    let unread = |scene: &mut Scene| {
+        let unread = scene.state.changes().unread_auth_services;
+        let names = unread.iter().map(|origin| origin.resource.name.to_string());
+        names.collect::<Vec<_>>()
+    };
+    const NAME: &str = "authservices.getambassador.io";
+    let forbidden = || What::Trouble(Trouble::Forbidden("no".to_owned()));
+    let mut scene = Scene::new(&["Mapping", "AuthService"]);
+    scene.tell("Mapping", [What::Complete]);
+    scene.tell("AuthService", [forbidden(), forbidden()]);
+    assert!(unread(&mut scene).is_empty());
+    scene.tell("AuthService", [forbidden()]);
+    assert_eq!(unread(&mut scene), [NAME]);
+    let never_read = scene.kept();
+    scene.tell("AuthService", [What::Complete]);
+    assert!(unread(&mut scene).is_empty());
+    scene.tell("AuthService", [forbidden(), forbidden(), forbidden()]);
+    assert!(unread(&mut scene).is_empty(), "that there is none was read");
+    let read = scene.kept();
+    scene.define(&["Mapping"]);
+    assert!(unread(&mut scene).is_empty());
+
+    for (kept, expected) in [(never_read, vec![NAME.to_owned()]), (read, vec![])] {
+        let mut scene = Scene::new(&["AuthService"]);
+        scene.tell("AuthService", [forbidden()]);
+        assert!(scene.state.lacks());
+        scene.state.restore(Path::new("kept"), Ok(Some(kept)));
+        assert_eq!(unread(&mut scene), expected);
+        scene.tell("AuthService", [forbidden(), forbidden()]);
+        assert_eq!(unread(&mut scene), expected);
+    }
 }
