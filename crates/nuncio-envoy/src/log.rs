@@ -5,20 +5,21 @@ use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::extensions::access_loggers::file::v3 as file_log;
 use nuncio_envoy_api::envoy::extensions::access_loggers::grpc::v3 as grpc_log;
-use nuncio_envoy_api::google::protobuf::Any;
+use nuncio_envoy_api::google::protobuf::value::Kind;
+use nuncio_envoy_api::google::protobuf::{Any, ListValue, NullValue, Struct, Value};
 use nuncio_envoy_api::pack;
-use nuncio_model::listener::{AccessLog, AccessLogFormat};
+use nuncio_model::listener::{AccessLog, AccessLogFormat, LogFields, LogValue};
 use nuncio_model::log::{LogEntries, LogService};
 use nuncio_model::value::HeaderName;
 
-use crate::proto::{duration, grpc_service, inline_string, json_object, uint32};
+use crate::proto::{duration, grpc_service, inline_string, uint32};
 
 pub(crate) fn access_log(log: &AccessLog) -> accesslog::AccessLog {
     use core::substitution_format_string::Format;
     use file_log::file_access_log::AccessLogFormat as FileFormat;
     let format = match &log.format {
         AccessLogFormat::Text(line) => Format::TextFormatSource(inline_string(line.as_str())),
-        AccessLogFormat::Json(fields) => Format::JsonFormat(json_object(fields)),
+        AccessLogFormat::Json(fields) => Format::JsonFormat(object(fields)),
     };
     let file = file_log::FileAccessLog {
         path: log.path.to_string(),
@@ -28,6 +29,30 @@ pub(crate) fn access_log(log: &AccessLog) -> accesslog::AccessLog {
         })),
     };
     logger("envoy.access_loggers.file", pack(&file))
+}
+
+fn object(fields: &LogFields) -> Struct {
+    let fields = fields.iter();
+    Struct {
+        fields: fields
+            .map(|(name, item)| (name.to_string(), value(item)))
+            .collect(),
+    }
+}
+
+fn value(item: &LogValue) -> Value {
+    Value {
+        kind: Some(match item {
+            LogValue::Text(text) => Kind::StringValue(text.to_string()),
+            LogValue::Number(number) => Kind::NumberValue(*number),
+            LogValue::Bool(given) => Kind::BoolValue(*given),
+            LogValue::Null => Kind::NullValue(NullValue::NullValue.into()),
+            LogValue::List(items) => Kind::ListValue(ListValue {
+                values: items.iter().map(value).collect(),
+            }),
+            LogValue::Object(fields) => Kind::StructValue(object(fields)),
+        }),
+    }
 }
 
 pub(crate) fn log_services(services: &[LogService]) -> impl Iterator<Item = accesslog::AccessLog> {

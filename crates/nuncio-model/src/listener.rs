@@ -215,5 +215,18 @@ pub struct AccessLog {
 pub enum AccessLogFormat {
     Text(LogFormat),
     /// An object in which numbers are numbers and what is absent is null.
-    Json(Vec<(Arc<str>, LogFormat)>),
+    Json(LogFields),
+}
+
+/// An object of an access log.
+pub type LogFields = Vec<(Arc<str>, LogValue)>;
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum LogValue {
+    Text(LogFormat),
+    Number(f64),
+    Bool(bool),
+    Null,
+    List(Vec<LogValue>),
+    Object(LogFields),
 }

@@ -244,7 +244,7 @@ pub struct ModuleConfig {
     ///
     /// Envoy: `FileAccessLog.log_format`.
     pub envoy_log_type: Option<String>,
-    /// A line, or an object of texts, with Envoy's operators.
+    /// A line, or an object, in whose texts are Envoy's operators, at any depth.
     ///
     /// Envoy: `FileAccessLog.log_format`.
     pub envoy_log_format: Option<Value>,

@@ -7,6 +7,7 @@
 mod defaults;
 mod filters;
 mod labels;
+mod log_format;
 mod options;
 mod runtime;
 

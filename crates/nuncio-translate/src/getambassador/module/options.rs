@@ -6,14 +6,13 @@ use std::time::Duration;
 use nuncio_model::Reason;
 use nuncio_model::listener::{
     AccessLog, AccessLogFormat, CertificateDetails, ForwardedCertificate, HeaderCase, HttpOptions,
-    UnderscoreHeaders,
+    LogFields, LogValue, UnderscoreHeaders,
 };
 use nuncio_model::value::{FormatString, LogFormat};
-use serde_json::Value;
 
-use super::{Keys, path};
+use super::{Keys, log_format, path};
 use crate::getambassador::mistake::Mistake;
-use crate::getambassador::values::{field_of, milliseconds};
+use crate::getambassador::values::milliseconds;
 
 /// The most that Envoy takes of `max_request_headers_kb`.
 const MAX_REQUEST_HEADERS_KB: u32 = 8192;
@@ -105,14 +104,14 @@ pub(in crate::getambassador) fn with_datadog(log: &mut AccessLog) {
     }
 }
 
-fn fields() -> Vec<(Arc<str>, LogFormat)> {
+fn fields() -> LogFields {
     formats(LOG_FIELDS).collect()
 }
 
-fn formats(fields: &'static [(&str, &str)]) -> impl Iterator<Item = (Arc<str>, LogFormat)> + use<> {
+fn formats(fields: &'static [(&str, &str)]) -> impl Iterator<Item = (Arc<str>, LogValue)> + use<> {
     fields.iter().map(|(name, text)| {
         let format = LogFormat::new(text).expect("invariant: the operators are Envoy's");
-        ((*name).into(), format)
+        ((*name).into(), LogValue::Text(format))
     })
 }
 
@@ -266,14 +265,14 @@ impl Keys<'_, '_, '_> {
         let format = match kind {
             Kind::Text => {
                 let text = given.and_then(|format| {
-                    let read = log_line(format);
+                    let read = log_format::line(format);
                     self.take(read)
                 });
                 AccessLogFormat::Text(text.unwrap_or_else(line))
             }
             Kind::Json => {
                 let given = given.and_then(|format| {
-                    let read = log_fields(format);
+                    let read = log_format::fields(format);
                     self.take(read)
                 });
                 AccessLogFormat::Json(given.unwrap_or_else(fields))
@@ -299,46 +298,4 @@ impl Keys<'_, '_, '_> {
             ))
         })
     }
-}
-
-const KEY: &str = "envoy_log_format";
-
-fn log_line(format: &Value) -> Result<LogFormat, Mistake> {
-    let Value::String(text) = format else {
-        return Err(Mistake::new(
-            path(KEY),
-            "with envoy_log_type: text it is a text",
-            "write a line with Envoy's operators, or envoy_log_type: json",
-        ));
-    };
-    let line = match text.ends_with('\n') {
-        true => text.clone(),
-        false => format!("{text}\n"),
-    };
-    LogFormat::new(&line).map_err(Mistake::at(path(KEY)))
-}
-
-fn log_fields(format: &Value) -> Result<Vec<(Arc<str>, LogFormat)>, Mistake> {
-    let Value::Object(fields) = format else {
-        return Err(Mistake::new(
-            path(KEY),
-            "with envoy_log_type: json or typed_json it is an object",
-            "write a name and a text with Envoy's operators for each field",
-        ));
-    };
-    fields
-        .iter()
-        .map(|(name, value)| {
-            let field = field_of(&path(KEY), name);
-            let Value::String(text) = value else {
-                return Err(Mistake::new(
-                    field,
-                    "it is not a text",
-                    "write a text with Envoy's operators",
-                ));
-            };
-            let format = LogFormat::new(text).map_err(Mistake::at(field))?;
-            Ok((name.as_str().into(), format))
-        })
-        .collect()
 }
