@@ -11,7 +11,7 @@ use futures::{SinkExt, StreamExt};
 use http::header::{
     CONNECTION, CONTENT_TYPE, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming};
@@ -62,6 +62,8 @@ pub(crate) async fn respond(
     }
     let mut response = if is_websocket(&request) {
         websocket(request)
+    } else if request.method() == Method::CONNECT {
+        tunnel(request)
     } else if is_grpc(&request) {
         grpc(&upstream, request, count, &wishes).await
     } else {
@@ -160,6 +162,18 @@ fn websocket(mut request: Request<Incoming>) -> Response<Body> {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     response
+}
+
+/// Is whoever is asked for: sends every byte back.
+fn tunnel(mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let (mut read, mut write) = tokio::io::split(TokioIo::new(upgraded));
+        // It ends when either side does.
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    });
+    Response::new(full(Vec::new()))
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

@@ -78,6 +78,9 @@ fn route_match(matches: &RouteMatch) -> rds::RouteMatch {
             PathMatch::Segments(path) => PathSpecifier::PathSeparatedPrefix(path.to_string()),
             PathMatch::Exact(path) => PathSpecifier::Path(path.to_string()),
             PathMatch::Regex(pattern) => PathSpecifier::SafeRegex(regex(pattern)),
+            PathMatch::Connect => {
+                PathSpecifier::ConnectMatcher(rds::route_match::ConnectMatcher {})
+            }
         }),
         case_sensitive: if matches.case_sensitive {
             None // Envoy's default

@@ -174,7 +174,7 @@ impl Taken<'_> {
         let taken = match &route.matches.path {
             PathMatch::Prefix(path) | PathMatch::Exact(path) => path.as_str().len(),
             PathMatch::Segments(path) => path.as_str().len(),
-            PathMatch::Regex(_) => arrived.path_alone().len(),
+            PathMatch::Regex(_) | PathMatch::Connect => arrived.path_alone().len(),
         };
         format!("{text}{}", arrived.path.get(taken..).unwrap_or_default())
     }

@@ -7,7 +7,7 @@ use nuncio_model::listener::{HttpConnectionManager, Listener, UnderscoreHeaders}
 use crate::explanation::{Arrival, Outcome};
 use crate::headers::Headers;
 use crate::path;
-use crate::request::{Request, Scheme};
+use crate::request::{self, Request, Scheme};
 
 /// Where the request came in.
 pub(crate) struct Connection<'g> {
@@ -54,7 +54,11 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
             }
         }
     }
-    let path = path::normalised(&request.path, options).ok_or_else(|| {
+    let path = match request.is_connect() {
+        true => Some(String::new()),
+        false => path::normalised(&request.path, options),
+    };
+    let path = path.ok_or_else(|| {
         refused(
             400,
             format!(
@@ -65,8 +69,11 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         )
     })?;
     let authority = match request.authority.rsplit_once(':') {
+        // What CONNECT asks for is a port of its own.
         Some((name, port))
-            if options.strip_matching_host_port && port.parse() == Ok(connection.listener.port) =>
+            if options.strip_matching_host_port
+                && !request.is_connect()
+                && port.parse() == Ok(connection.listener.port) =>
         {
             name.to_owned()
         }
@@ -84,7 +91,7 @@ pub(crate) fn arrive(request: &Request, connection: &Connection<'_>) -> Result<A
         "http" | "https" => forwarded_proto.clone(),
         _ => own.to_owned(),
     };
-    let changed = path != request.path || authority != request.authority;
+    let changed = !request.is_connect() && path != request.path || authority != request.authority;
     Ok(Arrived {
         method: request.method.clone(),
         scheme,
@@ -111,11 +118,17 @@ impl Arrived {
         self.path.split('?').next().unwrap_or(&self.path)
     }
 
+    /// Whether it asks for a connection to its authority: then it has no path.
+    pub(crate) fn is_connect(&self) -> bool {
+        self.method == request::CONNECT
+    }
+
     /// The values of a header, pseudo headers too. One is enough for a match.
     pub(crate) fn header(&self, name: &str) -> Vec<&str> {
         match name {
             ":authority" => vec![&self.authority],
             ":method" => vec![&self.method],
+            ":path" if self.is_connect() => Vec::new(),
             ":path" => vec![&self.path],
             ":scheme" => vec![&self.scheme],
             name => self.headers.all(name),

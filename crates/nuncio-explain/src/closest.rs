@@ -102,11 +102,12 @@ fn port_help(connection: &Connection<'_>, arrived: &Arrived) -> Option<String> {
 fn closest(patterns: &Patterns, host: &VirtualHost, arrived: &Arrived) -> Option<Closest> {
     let path = arrived.path_alone();
     let candidates = host.routes.iter().enumerate().filter_map(|(index, route)| {
-        let of_path = !matching::path_matches(patterns, &route.matches, path);
+        let of_path = !matching::path_matches(patterns, &route.matches, arrived);
         let common = match &route.matches.path {
             PathMatch::Prefix(wanted) | PathMatch::Exact(wanted) => common(wanted.as_str(), path),
             PathMatch::Segments(wanted) => common(wanted.as_str(), path),
             PathMatch::Regex(wanted) => common(wanted.as_str(), path),
+            PathMatch::Connect => 0,
         };
         if of_path && common <= 1 {
             return None;

@@ -12,7 +12,7 @@ use crate::pattern::Patterns;
 pub(crate) fn is_match(patterns: &Patterns, matches: &RouteMatch, arrived: &Arrived) -> bool {
     // What costs most comes last.
     let of_regex = matches!(matches.path, PathMatch::Regex(_));
-    let path = || path_matches(patterns, matches, arrived.path_alone());
+    let path = || path_matches(patterns, matches, arrived);
     let mut headers = matches.headers.iter();
     let mut parameters = matches.query_parameters.iter();
     (of_regex || path())
@@ -28,11 +28,11 @@ pub(crate) fn differences(
     arrived: &Arrived,
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
-    if !path_matches(patterns, matches, arrived.path_alone()) {
+    if !path_matches(patterns, matches, arrived) {
         differences.push(Difference {
             what: "path".to_owned(),
             wanted: path_words(&matches.path),
-            found: Some(arrived.path_alone().to_owned()),
+            found: (!arrived.is_connect()).then(|| arrived.path_alone().to_owned()),
         });
     }
     for header in &matches.headers {
@@ -58,7 +58,11 @@ pub(crate) fn differences(
     differences
 }
 
-pub(crate) fn path_matches(patterns: &Patterns, matches: &RouteMatch, path: &str) -> bool {
+pub(crate) fn path_matches(patterns: &Patterns, matches: &RouteMatch, arrived: &Arrived) -> bool {
+    if arrived.is_connect() {
+        return matches.path == PathMatch::Connect;
+    }
+    let path = arrived.path_alone();
     let is = |start: &str, wanted: &str| match matches.case_sensitive {
         true => start == wanted,
         false => start.eq_ignore_ascii_case(wanted),
@@ -74,6 +78,7 @@ pub(crate) fn path_matches(patterns: &Patterns, matches: &RouteMatch, path: &str
             after(segments.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
         PathMatch::Regex(regex) => patterns.is_match(regex, path),
+        PathMatch::Connect => false,
     }
 }
 
@@ -129,6 +134,7 @@ fn path_words(path: &PathMatch) -> String {
         PathMatch::Segments(path) => format!("path {path} and below"),
         PathMatch::Exact(path) => format!("path {path}"),
         PathMatch::Regex(regex) => format!("regex {regex}"),
+        PathMatch::Connect => "CONNECT".to_owned(),
     }
 }
 

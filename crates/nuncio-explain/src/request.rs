@@ -64,6 +64,9 @@ impl RequestError {
     }
 }
 
+/// The method that asks for a connection to its authority, and for no path there.
+pub(crate) const CONNECT: &str = "CONNECT";
+
 const EXAMPLE: &str = "write a URL such as http://shop.example:8080/cart?id=1";
 
 impl Request {
@@ -81,6 +84,13 @@ impl Request {
         }
         let (scheme, authority, path) = split(url)?;
         let (host, port) = host_and_port(authority)?;
+        let connect = method == CONNECT;
+        if connect && path != "/" {
+            return Err(RequestError::new(
+                "CONNECT has no path",
+                "write the host and the port that are asked for, such as http://shop.example:443",
+            ));
+        }
         let mut request = Self {
             method: method.to_owned(),
             scheme,
@@ -90,7 +100,9 @@ impl Request {
             headers: Vec::new(),
             // Clients leave the port away that goes without saying.
             authority: match port {
-                Some(port) if port == scheme.default_port() => host.to_owned(),
+                // CONNECT always names it.
+                None if connect => format!("{host}:{}", scheme.default_port()),
+                Some(port) if !connect && port == scheme.default_port() => host.to_owned(),
                 _ => authority.to_owned(),
             },
             listener_port: None,
@@ -128,6 +140,10 @@ impl Request {
             self.headers.push((name, value.to_owned()));
         }
         Ok(())
+    }
+
+    pub(crate) fn is_connect(&self) -> bool {
+        self.method == CONNECT
     }
 
     /// The URL again.
@@ -253,6 +269,8 @@ mod tests {
         assert_eq!(parse("http://a?b").path, "/?b");
         assert_eq!(parse("https://[::1]:8443/").host, "[::1]");
         assert_eq!(parse("https://[::1]/").server_name(), None);
+        let connect = Request::parse("CONNECT", "http://a.example", [""; 0]).unwrap();
+        assert_eq!(connect.authority, "a.example:80");
     }
 
     #[test]
@@ -267,6 +285,7 @@ mod tests {
     fn mistakes_say_what_to_write() {
         for (method, url, header, part) in [
             ("G T", "http://a/", "x: 1", "is not a method"),
+            ("CONNECT", "http://a:443/x", "x: 1", "has no path"),
             ("GET", "a.example/x", "x: 1", "does not begin with http://"),
             ("GET", "ftp://a/", "x: 1", "not a scheme"),
             ("GET", "http://a/b c", "x: 1", "percent-encoded"),

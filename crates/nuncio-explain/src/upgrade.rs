@@ -14,13 +14,19 @@ pub(crate) fn refused(route: &Route, arrived: &Arrived) -> Option<Outcome> {
     };
     let help = match &route.action {
         Action::Forward(_) => format!("write allow_upgrade: [{upgrade}] into the Mapping"),
+        _ if arrived.is_connect() => {
+            "no upstream is asked: a redirect is no answer to CONNECT".to_owned()
+        }
         _ => "it is answered without an upstream: ask without the header upgrade".to_owned(),
     };
     (!allowed).then(|| answer(403, format!("an upgrade to {upgrade} is not allowed"), help))
 }
 
-/// The protocol that the client asks for, in lower case.
+/// The protocol that the client asks for, in lower case. Envoy has CONNECT for one.
 fn asked_for(arrived: &Arrived) -> Option<String> {
+    if arrived.is_connect() {
+        return Some("connect".to_owned());
+    }
     let connection = arrived.headers.first("connection")?.to_ascii_lowercase();
     let asks = connection.split(',').any(|token| token.trim() == "upgrade");
     let upgrade = arrived.headers.first("upgrade").filter(|_| asks)?;

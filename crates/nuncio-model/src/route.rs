@@ -72,6 +72,9 @@ pub enum PathMatch {
     Exact(PathLiteral),
     /// The whole path without its query string.
     Regex(Regex),
+    /// A CONNECT request, which has no path and which no other one matches
+    /// (`RouteMatch.connect_matcher`).
+    Connect,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

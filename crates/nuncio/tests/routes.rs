@@ -11,8 +11,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderValue, Method, Request};
-use nuncio_echo::client::{Client, Protocol, Target};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use nuncio_echo::client::{Client, Protocol, Target, Tunnel};
 use nuncio_envoy::{RouteSearch, StaticConfig, route_configuration_with};
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{Resource, ResourceType, Snapshot};
@@ -83,6 +83,7 @@ fn path_match() -> impl Strategy<Value = PathMatch> {
             None => PathMatch::Prefix(literal(path)),
         }),
         2 => select(REGEXES).prop_map(|regex| PathMatch::Regex(Regex::new(regex).unwrap())),
+        1 => Just(PathMatch::Connect),
     ]
 }
 
@@ -178,6 +179,7 @@ fn routes() -> impl Strategy<Value = Vec<Arc<Route>>> {
                 PathMatch::Prefix(path) | PathMatch::Exact(path) => path.as_str().len(),
                 PathMatch::Segments(path) => path.as_str().len(),
                 PathMatch::Regex(regex) => regex.as_str().len(),
+                PathMatch::Connect => 1,
             };
             all.sort_by_key(|(matches, _)| {
                 (
@@ -315,6 +317,13 @@ struct Asked {
     headers: Vec<(&'static str, &'static str)>,
 }
 
+impl Asked {
+    /// A client sends no path with it.
+    fn is_connect(&self) -> bool {
+        self.method == Method::CONNECT
+    }
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     let query = prop_oneof![
         4 => Just(String::new()),
@@ -341,7 +350,11 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => (0..310u32).prop_map(|number| format!("h{number}.")),
     ];
     (
-        select(vec![Method::GET, Method::GET, Method::POST]),
+        prop_oneof![
+            8 => Just(Method::GET),
+            4 => Just(Method::POST),
+            1 => Just(Method::CONNECT),
+        ],
         host,
         paths,
         prop::collection::vec(header, 0..4),
@@ -385,10 +398,13 @@ fn snapshot(
         .enumerate()
         .map(|(number, routes)| VirtualHost {
             name: number.to_string().into(),
+            // What CONNECT asks for has a port.
             domains: ["", "*."]
-                .map(|below| Domain::new(&format!("{below}{number}.example")).unwrap())
-                .into(),
-            origins: vec![origin.clone(), origin.clone()],
+                .iter()
+                .flat_map(|below| ["", ":80"].map(|port| format!("{below}{number}.example{port}")))
+                .map(|domain| Domain::new(&domain).unwrap())
+                .collect(),
+            origins: vec![origin.clone(); 4],
             routes: routes.clone(),
             response_headers: HeaderEdits::default(),
         })
@@ -448,9 +464,13 @@ fn start(folder: &std::path::Path, snapshot: &Snapshot) -> Child {
         .unwrap()
 }
 
+fn at(port: u16) -> Target {
+    Target::cleartext(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
 /// A connection, once there is who answers.
 async fn connected(folder: &std::path::Path, envoy: &mut Child, port: u16) -> Client {
-    let target = Target::cleartext(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let target = at(port);
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Ok(client) = Client::connect(&target, Protocol::Http2).await {
@@ -467,17 +487,24 @@ async fn connected(folder: &std::path::Path, envoy: &mut Child, port: u16) -> Cl
     }
 }
 
-/// Status, body and `location` of the answer.
-async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
+/// Status, body and `location` of the answer. CONNECT, which no route here leads anywhere, has a
+/// connection of its own.
+async fn answer(client: &mut Client, port: u16, table: usize, asked: &Asked) -> String {
     let host = format!("{}{table}.example", asked.host);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &asked.headers {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    if asked.is_connect() {
+        let host = format!("{host}:80");
+        let tunnel = Tunnel::connect(&at(port), Protocol::Http2, &host, headers).await;
+        let status = tunnel.unwrap().err().expect("it is refused");
+        return format!("{}  ", status.as_u16());
+    }
     let mut request = Request::new(Default::default());
     *request.method_mut() = asked.method.clone();
     *request.uri_mut() = asked.path.parse().unwrap();
-    for (name, value) in &asked.headers {
-        request
-            .headers_mut()
-            .append(*name, HeaderValue::from_static(value));
-    }
+    *request.headers_mut() = headers;
     let answer = client.send(&host, request).await.unwrap();
     let location = answer.headers.get("location");
     format!(
@@ -490,7 +517,8 @@ async fn answer(client: &mut Client, table: usize, asked: &Asked) -> String {
 
 /// The same, as `explain` has it.
 fn explained(explainer: &Explainer<'_>, port: u16, table: usize, asked: &Asked) -> String {
-    let url = format!("http://{}{table}.example{}", asked.host, asked.path);
+    let path = if asked.is_connect() { "" } else { &asked.path };
+    let url = format!("http://{}{table}.example{path}", asked.host);
     let headers = asked.headers.iter();
     let headers = headers.map(|(name, value)| format!("{name}: {value}"));
     let mut request = nuncio_explain::Request::parse(asked.method.as_str(), &url, headers).unwrap();
@@ -540,8 +568,8 @@ async fn a_tree_answers_what_the_list_answers() {
     let mut seen = BTreeSet::new();
     for (table, routes) in tables.iter().enumerate() {
         for asked in requests.new_tree(&mut runner).unwrap().current() {
-            let expected = answer(&mut list, table, &asked).await;
-            let actual = answer(&mut tree, table, &asked).await;
+            let expected = answer(&mut list, ports[0], table, &asked).await;
+            let actual = answer(&mut tree, ports[1], table, &asked).await;
             let matches: Vec<_> = routes.iter().map(|route| &route.matches).collect();
             assert_eq!(actual, expected, "table {table}: {asked:?} of {matches:#?}");
             let explained = explained(&explainer, ports[0], table, &asked);

@@ -265,9 +265,13 @@ pub struct Mapping {
     ///
     /// Envoy: `Route.request_headers_to_add`.
     pub add_linkerd_headers: Option<bool>,
-    /// Protocols that a client may upgrade to, such as `websocket`.
+    /// Protocols that a client may upgrade to, such as `websocket`. `CONNECT` has the service get
+    /// CONNECT requests, and what is sent after them; they have no path, so only a Mapping with the
+    /// prefix `/` takes them.
     ///
-    /// Envoy: `RouteAction.upgrade_configs`.
+    /// Envoy: `RouteAction.upgrade_configs`, `RouteMatch.connect_matcher`.
+    ///
+    /// Emissary: CONNECT is answered with 404 there.
     pub allow_upgrade: Option<Vec<String>>,
     /// Deprecated for `allow_upgrade: [websocket]`.
     ///

@@ -4,6 +4,7 @@ mod grpc;
 mod http;
 mod http3;
 mod load;
+mod tunnel;
 mod websocket;
 
 use std::io;
@@ -20,6 +21,7 @@ use crate::certs::Pair;
 pub use self::grpc::GrpcAnswer;
 pub use self::http::{Answer, Client, Protocol};
 pub use self::load::{Load, LoadReport, RequestSpec};
+pub use self::tunnel::Tunnel;
 pub use self::websocket::WebSocket;
 
 /// How to connect.

@@ -8,7 +8,7 @@
 //!      │                          or, where they ask for hosts,
 //!      │                          exact_match_map on :authority ──▶ those that such a host can meet
 //!      ▼ none of them
-//!  the next shorter key
+//!  the next shorter key, at last none: what any path can meet, and CONNECT, which has none
 //! ```
 //!
 //! Each list is a part of the table, in its order, and each route keeps its whole match. So a tree
@@ -223,7 +223,7 @@ pub(crate) fn matcher(memory: &mut Memory, routes: &[Arc<Route>]) -> Option<Enco
     let copies = whole.copies(routes);
     if whole.fits(&copies) {
         let tree = encode(memory, &former, &whole)?;
-        memory.root = Some(whole.nodes[0].routes.clone());
+        memory.root = Some(whole.otherwise());
         return Some(tree);
     }
     let is_rare = |index: &usize| copies[*index] > COMMON && rare::is_conditional(&routes[*index]);
@@ -259,7 +259,7 @@ const ENTRY_VALUE: u32 = 2;
 
 /// `None` if the paths of the routes begin with nothing in particular.
 fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encoded> {
-    let (root, nodes) = tree.nodes.split_first().expect("invariant: a root");
+    let (_, nodes) = tree.nodes.split_first().expect("invariant: a root");
     let Memory {
         routes,
         encoded,
@@ -285,7 +285,7 @@ fn encode(memory: &mut Memory, former: &Former, tree: &Tree<'_>) -> Option<Encod
             entry,
         });
     }
-    memory.tree(&root.routes)
+    memory.tree(&tree.otherwise())
 }
 
 /// A node's entry in the map of all.

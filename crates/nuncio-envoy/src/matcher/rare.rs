@@ -9,6 +9,8 @@ use nuncio_model::route::{HeaderMatch, PathMatch, Route, RouteMatch, StringMatch
 use super::tree::asks_for_no_more;
 use super::{PATH, Pattern, all, regex, string, string_of_case};
 
+const METHOD: &str = ":method";
+
 /// Whether a request on its path may get past a route.
 pub(super) fn is_conditional(route: &Route) -> bool {
     !asks_for_no_more(&route.matches, None)
@@ -33,6 +35,9 @@ pub(super) fn condition(matches: &RouteMatch) -> Option<Predicate> {
         }
         PathMatch::Segments(path) => {
             conditions.extend(prefix(path.as_str(), matches.case_sensitive));
+        }
+        PathMatch::Connect => {
+            conditions.push(string(METHOD, Pattern::Exact("CONNECT".to_owned())));
         }
     }
     (!conditions.is_empty()).then(|| all(conditions))

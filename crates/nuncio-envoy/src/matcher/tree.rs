@@ -23,6 +23,8 @@ pub(super) struct Tree<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     /// Whether it has all nodes: it is not worth its memory if its lists are too long.
     is_whole: bool,
+    /// Indexes of routes for requests without a path, ascending: these meet no node.
+    pathless: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -48,9 +50,12 @@ impl<'a> Tree<'a> {
     ) -> Self {
         let mut own: BTreeMap<Cow<'a, str>, Vec<usize>> = BTreeMap::new();
         own.insert("".into(), Vec::new());
+        let mut pathless = Vec::new();
         for index in routes {
-            let key = beginning(&table[index].as_ref().matches);
-            own.entry(key).or_default().push(index);
+            match beginning(&table[index].as_ref().matches) {
+                Some(key) => own.entry(key).or_default().push(index),
+                None => pathless.push(index),
+            }
         }
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(own.len());
         // The longest key last.
@@ -87,7 +92,18 @@ impl<'a> Tree<'a> {
             });
             nodes.push(Node { key, routes });
         }
-        Self { nodes, is_whole }
+        Self {
+            nodes,
+            is_whole,
+            pathless,
+        }
+    }
+
+    /// The list of what no key leads further: a path that begins with none, and what has no path.
+    pub(super) fn otherwise(&self) -> Vec<usize> {
+        let mut all = [&*self.nodes[0].routes, &self.pathless].concat();
+        all.sort_unstable();
+        all
     }
 
     /// Whether it is worth its memory, if each route stands in so many of its lists.
@@ -104,6 +120,9 @@ impl<'a> Tree<'a> {
             for &index in all.flatten() {
                 copies[index] += 1;
             }
+        }
+        for &index in &self.pathless {
+            copies[index] += 1;
         }
         copies
     }
@@ -228,23 +247,27 @@ fn path_condition(matches: &RouteMatch) -> Option<PathCondition<'_>> {
 fn cut<R: AsRef<Route>>(table: &[R], key: &str, host: Option<&str>, routes: &mut Vec<usize>) {
     let takes_all = |index: &usize| matches_all_below(&table[*index].as_ref().matches, key, host);
     if let Some(last) = routes.iter().position(takes_all) {
-        routes.truncate(last + 1);
+        let mut kept = 0..=last;
+        // What has no path does not get there.
+        let pathless = |index: &usize| table[*index].as_ref().matches.path == PathMatch::Connect;
+        routes.retain(|index| kept.next().is_some() || pathless(index));
     }
 }
 
-/// What `:path` begins with, whenever this matches.
-fn beginning(matches: &RouteMatch) -> Cow<'_, str> {
+/// What `:path` begins with, whenever this matches; `None` where there is none then.
+fn beginning(matches: &RouteMatch) -> Option<Cow<'_, str>> {
     let text = match &matches.path {
         PathMatch::Prefix(path) | PathMatch::Exact(path) => path.as_str(),
         PathMatch::Segments(path) => path.as_str(),
-        PathMatch::Regex(regex) => return regex.literal_prefix().into(),
+        PathMatch::Regex(regex) => return Some(regex.literal_prefix().into()),
+        PathMatch::Connect => return None,
     };
     if matches.case_sensitive {
-        return text.into();
+        return Some(text.into());
     }
     // What has a case may come in the other one.
     let cased = text.find(|c: char| !c.is_ascii() || c.is_ascii_alphabetic());
-    text[..cased.unwrap_or(text.len())].into()
+    Some(text[..cased.unwrap_or(text.len())].into())
 }
 
 /// Whether this may match a request whose `:path` begins with a key that begins with its own.
@@ -257,6 +280,7 @@ fn can_meet(matches: &RouteMatch, key: &str) -> bool {
                 matches!(next(path.as_str()), None | Some(b'/' | b'?' | b'#'))
             }
             PathMatch::Prefix(_) | PathMatch::Regex(_) => true,
+            PathMatch::Connect => false,
         }
 }
 
@@ -271,7 +295,7 @@ fn matches_all_below(matches: &RouteMatch, key: &str, host: Option<&str>) -> boo
             PathMatch::Segments(path) => {
                 matches!(key.as_bytes().get(path.as_str().len()), Some(b'/' | b'?'))
             }
-            PathMatch::Exact(_) | PathMatch::Regex(_) => false,
+            PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Connect => false,
         }
 }
 

@@ -257,7 +257,8 @@ pub(super) fn http_group(group: &Group) -> HttpGroup {
         name: format!("GROUP: {}", group.name()),
         prefix: criteria.prefix.clone(),
         path: match matches.path {
-            PathMatch::Prefix(_) => PathKind::Prefix,
+            // A group's first route is none of CONNECT alone.
+            PathMatch::Prefix(_) | PathMatch::Connect => PathKind::Prefix,
             PathMatch::Segments(_) => PathKind::Segments,
             PathMatch::Exact(_) => PathKind::Exact,
             PathMatch::Regex(_) => PathKind::Regex,

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::route::{
-    Action, ErrorResponses, Forward, Mirror, PathMatch, Route, RouteMatch, RuntimeFraction,
+    Action, ErrorResponses, Forward, Mirror, PathMatch, PathRewrite, Route, RouteMatch,
+    RuntimeFraction,
 };
 use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use super::clusters::Clusters;
 use super::diagnostics::{HttpGroup, http_group};
 use super::envoy_admin;
 use super::kept::Selector;
-use super::mapping::{Association, Criteria, Parsed, RouteTarget, Target};
+use super::mapping::{Association, CONNECT, Criteria, Parsed, RouteTarget, Target};
 use super::security::Variant;
 use super::share::{self, Share};
 use crate::store::Object;
@@ -371,9 +372,11 @@ impl Plan {
             let route = route(parsed, fraction, action);
             if target.cluster.is_envoy_admin() {
                 routes.extend(envoy_admin::read_only(&route));
-            } else {
-                routes.push(route);
+                continue;
             }
+            let connect = target.connect.then(|| connect(&route));
+            routes.push(route);
+            routes.extend(connect);
         }
         if let Some(parsed) = &building.redirect
             && let Target::Redirect(redirect) = &parsed.target
@@ -489,6 +492,18 @@ fn route(parsed: &Parsed, fraction: Option<RuntimeFraction>, action: Action) -> 
         response_headers: parsed.response_headers.clone(),
         cors: parsed.cors.clone(),
     })
+}
+
+/// The route of CONNECT requests beside that of all others.
+fn connect(route: &Route) -> Arc<Route> {
+    let mut connect = route.clone();
+    connect.matches.path = PathMatch::Connect;
+    connect.matches.case_sensitive = true;
+    if let Action::Forward(forward) = &mut connect.action {
+        forward.path_rewrite = PathRewrite::None;
+        forward.upgrades = vec![CONNECT.into()];
+    }
+    Arc::new(connect)
 }
 
 fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forward {

@@ -82,6 +82,9 @@ pub(super) enum Target {
     Redirect(Redirect),
 }
 
+/// What `allow_upgrade` calls the requests for a connection to somewhere, in lower case.
+pub(super) const CONNECT: &str = "connect";
+
 /// Where requests go, and what is done to them on the way.
 #[derive(Clone, Debug)]
 pub(super) struct RouteTarget {
@@ -92,6 +95,8 @@ pub(super) struct RouteTarget {
     pub(super) host_rewrite: HostRewrite,
     pub(super) retry: Option<RetryPolicy>,
     pub(super) upgrades: Vec<Arc<str>>,
+    /// Whether it gets CONNECT requests too.
+    pub(super) connect: bool,
     pub(super) priority: Priority,
     pub(super) error_responses: ErrorResponses,
     pub(super) checks: Option<Box<Checks>>,
@@ -325,6 +330,8 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         }
         let path_rewrite = self.path_rewrite(path)?;
         let host_rewrite = self.host_rewrite()?;
+        let mut upgrades = self.upgrades()?;
+        let connect = self.connect(&mut upgrades, path);
         let error_responses = self.error_responses();
         let checks = self.checks();
         let defaults = &self.context.module.defaults;
@@ -338,7 +345,8 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                 Some(policy) => Some(retry_policy("spec.retry_policy", policy)?),
                 None => defaults.retry.clone(),
             },
-            upgrades: self.upgrades()?,
+            upgrades,
+            connect,
             priority: priority("spec.priority", spec.priority.as_deref())?,
             error_responses,
             checks,
@@ -528,6 +536,29 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             upgrades.push("websocket".into());
         }
         Ok(upgrades)
+    }
+
+    /// Takes CONNECT out of the upgrades, which is none of requests with a path: whether those
+    /// without one are to be taken too.
+    fn connect(&mut self, upgrades: &mut Vec<Arc<str>>, path: &PathMatch) -> bool {
+        let Some(at) = upgrades.iter().position(|upgrade| **upgrade == *CONNECT) else {
+            return false;
+        };
+        upgrades.remove(at);
+        let any_path = matches!(path, PathMatch::Prefix(prefix) if prefix.as_str() == "/");
+        let spec = &self.object.spec;
+        let any_query = spec.query_parameters.is_empty() && spec.regex_query_parameters.is_empty();
+        if any_path && any_query {
+            return true;
+        }
+        self.warn(
+            "spec.allow_upgrade",
+            Reason::NoEffect,
+            "CONNECT has no effect: such a request has neither path nor query, and this Mapping \
+             asks for one",
+            "write a Mapping with prefix: / for it",
+        );
+        false
     }
 
     fn warn(&mut self, field: &str, reason: Reason, message: &str, help: &str) {

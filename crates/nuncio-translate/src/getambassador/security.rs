@@ -82,7 +82,7 @@ pub(super) fn is_challenge(path: &PathMatch) -> bool {
 fn literal(path: &PathMatch) -> Option<&str> {
     match path {
         PathMatch::Prefix(path) | PathMatch::Exact(path) => Some(path.as_str()),
-        PathMatch::Segments(_) | PathMatch::Regex(_) => None,
+        PathMatch::Segments(_) | PathMatch::Regex(_) | PathMatch::Connect => None,
     }
 }
 

@@ -151,6 +151,7 @@ enum Form {
     Segments,
     Exact,
     Regex,
+    Connect,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,8 +170,10 @@ impl<'g> Reach<'g> {
                 Some(prefix) if literal_prefix(prefix) == prefix => (Form::Prefix, prefix),
                 _ => (Form::Regex, regex.as_str()),
             },
+            PathMatch::Connect => (Form::Connect, ""),
         };
-        let any_case = !route.matches.case_sensitive && form != Form::Regex;
+        let cased = !matches!(form, Form::Regex | Form::Connect);
+        let any_case = cased && !route.matches.case_sensitive;
         let text = match any_case {
             true => Cow::Owned(text.to_lowercase()),
             false => Cow::Borrowed(text),
@@ -236,6 +239,9 @@ fn wider(seen: &Seen<'_>, route: &Route) -> Vec<usize> {
 /// Calls with each reach that holds all of a route's, and may be among the places.
 fn reaches(seen: &Seen<'_>, route: &Route, mut with: impl FnMut(Reach<'_>)) {
     let own = Reach::of(route);
+    if own.form == Form::Connect {
+        return with(own);
+    }
     // Every path that the route takes begins with this, and goes on as it likes.
     let beginning = match own.form {
         Form::Regex => literal_prefix(&own.text),
@@ -269,7 +275,7 @@ fn reaches(seen: &Seen<'_>, route: &Route, mut with: impl FnMut(Reach<'_>)) {
                 text: Cow::Borrowed(&own.text),
                 any_case: false,
             }),
-            Form::Prefix | Form::Segments => {}
+            Form::Prefix | Form::Segments | Form::Connect => {}
         }
     }
 }

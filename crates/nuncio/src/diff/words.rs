@@ -16,6 +16,7 @@ pub(super) fn matches(matches: &RouteMatch) -> String {
         PathMatch::Segments(path) => format!("path {path} and below"),
         PathMatch::Exact(path) => format!("path {path}"),
         PathMatch::Regex(regex) => format!("regex {regex}"),
+        PathMatch::Connect => "CONNECT".to_owned(),
     };
     if !matches.case_sensitive {
         words.push_str(" in any case");

@@ -104,7 +104,7 @@ pub(crate) struct Step {
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Via {
     #[default]
     Http1,
@@ -112,6 +112,9 @@ pub(crate) enum Via {
     Http3,
     Grpc,
     Websocket,
+    /// A tunnel, over HTTP/1.1.
+    Connect,
+    ConnectHttp2,
 }
 
 #[derive(Default, Deserialize)]

@@ -25,14 +25,20 @@ impl Answer {
     pub(crate) fn raw(bytes: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(bytes);
         let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok(Self {
-            status: status.ok_or_else(|| format!("it is not an answer: {text}"))?,
+        let status = status.ok_or_else(|| format!("it is not an answer: {text}"))?;
+        Ok(Self::bare(status, Bytes::copy_from_slice(bytes)))
+    }
+
+    /// One of which nothing else is read.
+    pub(crate) fn bare(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
             headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(bytes),
+            body: body.into(),
             certificate: None,
             alpn: None,
             grpc_status: None,
-        })
+        }
     }
 
     /// What the upstream says of itself and of the request.

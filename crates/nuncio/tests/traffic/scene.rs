@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::Full;
 use nuncio_echo::certs::{self, Authority, Pair};
-use nuncio_echo::client::{Client, Protocol, Target, WebSocket};
+use nuncio_echo::client::{Client, Protocol, Target, Tunnel, WebSocket};
 use nuncio_echo::{Echo, Running};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -238,6 +238,8 @@ impl Scene {
             Via::Http2 | Via::Grpc => Protocol::Http2,
             Via::Http3 => Protocol::Http3,
             Via::Websocket => return Ok(Connection::WebSocket(target)),
+            Via::Connect => return Ok(Connection::Tunnel(target, Protocol::Http1)),
+            Via::ConnectHttp2 => return Ok(Connection::Tunnel(target, Protocol::Http2)),
         };
         Client::connect(&target, protocol)
             .await
@@ -311,13 +313,14 @@ enum Connection {
     Raw(Target),
     Client(Client),
     WebSocket(Target),
+    Tunnel(Target, Protocol),
 }
 
 impl Connection {
     fn shared(&self) -> Option<Self> {
         match self {
             Self::Client(client) => client.shared().map(Self::Client),
-            Self::Raw(_) | Self::WebSocket(_) => None,
+            Self::Raw(_) | Self::WebSocket(_) | Self::Tunnel(..) => None,
         }
     }
 
@@ -338,14 +341,16 @@ impl Connection {
                 let mut socket = socket.map_err(|error| error.to_string())?;
                 let body = socket.echo("hello").await;
                 let body = body.map_err(|error| error.to_string())?;
-                return Ok(Answer {
-                    status: 101,
-                    headers: HeaderMap::new(),
-                    body: body.into(),
-                    certificate: None,
-                    alpn: None,
-                    grpc_status: None,
-                });
+                return Ok(Answer::bare(101, body));
+            }
+            Self::Tunnel(target, protocol) => {
+                let tunnel = Tunnel::connect(target, *protocol, host, headers(step)).await;
+                let mut tunnel = match tunnel.map_err(|error| error.to_string())? {
+                    Ok(tunnel) => tunnel,
+                    Err(status) => return Ok(Answer::bare(status.as_u16(), "")),
+                };
+                let body = tunnel.echo(b"hello").await;
+                return Ok(Answer::bare(200, body.map_err(|error| error.to_string())?));
             }
         };
         let certificate = client.certificate().map(<[u8]>::to_vec);
@@ -367,11 +372,7 @@ impl Connection {
         let mut request = Request::new(Full::new(Bytes::from(step.body.clone())));
         *request.method_mut() = step.method();
         *request.uri_mut() = path.parse().unwrap();
-        for (name, value) in &step.headers {
-            let name = HeaderName::try_from(name).unwrap();
-            let value = HeaderValue::try_from(value).unwrap();
-            request.headers_mut().insert(name, value);
-        }
+        *request.headers_mut() = headers(step);
         if let Some(name) = &step.vary {
             let name = HeaderName::try_from(name).unwrap();
             request.headers_mut().insert(name, nth.into());
@@ -389,4 +390,12 @@ impl Connection {
             grpc_status: None,
         })
     }
+}
+
+fn headers(step: &Step) -> HeaderMap {
+    let named = |(name, value): (&String, &String)| {
+        let value = HeaderValue::try_from(value).unwrap();
+        (HeaderName::try_from(name).unwrap(), value)
+    };
+    step.headers.iter().map(named).collect()
 }
