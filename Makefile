@@ -32,6 +32,7 @@ test: toolchain ## Install what the tests need and run all of them
 	    RATELIMIT="$$(scripts/install-ratelimit.sh)" && export RATELIMIT && \
 	    HELM="$$(scripts/install-helm.sh)" && export HELM && \
 	    ZIPKIN="$$(scripts/install-zipkin.sh)" && export ZIPKIN && \
+	    CONSUL="$$(scripts/install-consul.sh)" && export CONSUL && \
 	    OTELCOL="$$(scripts/install-otelcol.sh)" && export OTELCOL && \
 	    $(CARGO) test --workspace --locked
 

@@ -7,6 +7,7 @@
 //! error paths.
 
 pub mod cluster;
+pub mod consul;
 pub mod external;
 pub mod filter;
 pub mod listener;

@@ -11,9 +11,11 @@
 //! [`manifest`] and [`locate`] are pure. [`folder`] reads the files and remembers what it read, so
 //! that a file that breaks, or a folder that goes away, leaves its last good objects in effect.
 //! [`watch`] runs it whenever something changed. [`cluster`] follows the objects of an API server.
-//! [`kept`] is what a start falls back to at which something cannot be read.
+//! [`consul`] asks Consul where the services are that resources name. [`kept`] is what a start falls back
+//! to at which something cannot be read.
 
 pub mod cluster;
+pub mod consul;
 mod contents;
 pub mod folder;
 pub mod kept;
@@ -22,6 +24,7 @@ pub mod manifest;
 pub mod watch;
 
 pub use cluster::Cluster;
+pub use consul::Consul;
 pub use contents::Contents;
 pub use folder::Folder;
 pub use kept::Content;

@@ -10,6 +10,7 @@
 //! resource is an entry of the report.
 
 pub mod certificate;
+mod consul;
 mod endpoints;
 mod few;
 pub mod getambassador;
@@ -25,6 +26,7 @@ use endpoints::EndpointReads;
 use getambassador::{Attached, Inventory, Kept};
 use ingress::Ingresses;
 use nuncio_model::cluster::Endpoint;
+use nuncio_model::consul::ConsulService;
 use nuncio_model::{Gateway, Report};
 use store::Reads;
 
@@ -43,6 +45,10 @@ pub struct Translation {
     pub attached: Attached,
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
+    /// Services that are looked for in a Consul.
+    pub consul: BTreeSet<Arc<ConsulService>>,
+    /// Those of them whose endpoints stand among those of another.
+    joined_consul: BTreeSet<Arc<ConsulService>>,
     pub ingress_status: ingress::Status,
     endpoint_reads: EndpointReads,
 }
@@ -64,6 +70,7 @@ pub struct Translator {
     kept: Kept,
     /// Of the last translation, beside those that are kept.
     endpoint_reads: EndpointReads,
+    joined_consul: BTreeSet<Arc<ConsulService>>,
 }
 
 impl Translator {
@@ -73,6 +80,7 @@ impl Translator {
             ingresses: None,
             kept: Kept::default(),
             endpoint_reads: EndpointReads::default(),
+            joined_consul: BTreeSet::new(),
         }
     }
 
@@ -90,6 +98,9 @@ impl Translator {
             let mut translation = self.translate_once(store);
             if !store.read_files(&translation.files, &read) {
                 self.endpoint_reads = std::mem::take(&mut translation.endpoint_reads);
+                let joined = std::mem::take(&mut translation.joined_consul);
+                translation.consul.extend(joined.iter().cloned());
+                self.joined_consul = joined;
                 return translation;
             }
         }
@@ -133,5 +144,10 @@ impl Translator {
         let mut sets = self.kept.endpoints_of(store, namespace, name)?;
         sets.extend(self.endpoint_reads.of_service(store, namespace, name)?);
         Some(sets)
+    }
+
+    /// Whether the endpoints of a service in Consul are more than a set of their own.
+    pub fn joins(&self, service: &ConsulService) -> bool {
+        self.joined_consul.contains(service)
     }
 }

@@ -3,14 +3,17 @@
 //! One [`Engine`] owns the store. Everything it computes is published as one [`Served`], so that
 //! whoever looks sees a gateway, its report and its inventory that belong together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nuncio_envoy::Encoder;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
+use nuncio_model::cluster::Endpoint;
+use nuncio_model::consul::ConsulService;
 use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
+use nuncio_sources::consul::News;
 use nuncio_translate::getambassador::{Attached, Inventory};
 use nuncio_translate::{Elements, Settings, Store, Touched, Translator, ingress};
 use nuncio_xds::{Refusal, Status};
@@ -33,6 +36,8 @@ pub struct Served {
     pub elements: Elements,
     /// Where it is in effect.
     pub attached: Arc<Attached>,
+    /// Services whose endpoints a Consul knows.
+    pub consul: Arc<BTreeSet<Arc<ConsulService>>>,
     pub ingress_status: Arc<ingress::Status>,
     /// Emissary's keys of the resources that the report is about.
     pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
@@ -131,35 +136,56 @@ impl Engine {
 
     /// What is served, with other endpoints. `None` if they change more than themselves.
     fn with_endpoints(&self, touched: &Touched) -> Option<Served> {
+        let mut sets = BTreeMap::new();
+        for (namespace, name) in &touched.endpoints_of {
+            sets.extend(self.translator.endpoints_of(&self.store, namespace, name)?);
+        }
+        self.with_sets(sets)
+    }
+
+    /// The same with these sets. `None` before there was anything.
+    fn with_sets(&self, sets: BTreeMap<Arc<str>, Vec<Endpoint>>) -> Option<Served> {
         let mut served = Served::clone(&self.served.borrow());
         if served.change == 0 {
             return None;
         }
         let mut changed = 0;
-        for (namespace, name) in &touched.endpoints_of {
-            let sets = self.translator.endpoints_of(&self.store, namespace, name)?;
-            for (name, endpoints) in sets {
-                // A set that was read for a resource which is left out is in no gateway.
-                if served
-                    .gateway
-                    .endpoints
-                    .get(&name)
-                    .is_none_or(|set| set.endpoints == endpoints)
-                {
-                    continue;
-                }
-                let Some(set) = served.gateway.endpoints.get_mut(&name) else {
-                    continue;
-                };
-                Arc::make_mut(set).endpoints = endpoints;
-                let resource = Arc::new(nuncio_envoy::cluster_load_assignment(set));
-                let kind = ResourceType::ClusterLoadAssignment;
-                Arc::make_mut(&mut served.snapshot).insert(kind, name, resource);
-                changed += 1;
+        for (name, endpoints) in sets {
+            // A set that was read for a resource which is left out is in no gateway.
+            if served
+                .gateway
+                .endpoints
+                .get(&name)
+                .is_none_or(|set| set.endpoints == endpoints)
+            {
+                continue;
             }
+            let Some(set) = served.gateway.endpoints.get_mut(&name) else {
+                continue;
+            };
+            Arc::make_mut(set).endpoints = endpoints;
+            let resource = Arc::new(nuncio_envoy::cluster_load_assignment(set));
+            let kind = ResourceType::ClusterLoadAssignment;
+            Arc::make_mut(&mut served.snapshot).insert(kind, name, resource);
+            changed += 1;
         }
         served.recomputed = Recomputed::Endpoints(changed);
         Some(served)
+    }
+
+    /// Services whose endpoints a Consul knows.
+    pub fn consul(&self) -> Arc<BTreeSet<Arc<ConsulService>>> {
+        Arc::clone(&self.served.borrow().consul)
+    }
+
+    /// Takes up what Consul says of them, and publishes what comes of it.
+    pub fn consul_said(&mut self, news: News) -> Arc<Served> {
+        let started = Instant::now();
+        let joined = news.keys().any(|service| self.translator.joins(service));
+        let sets = self.store.consul_said(news).filter(|_| !joined);
+        let endpoints = sets.and_then(|sets| self.with_sets(sets));
+        let served = endpoints.unwrap_or_else(|| self.translated());
+        self.publish(served, started)
     }
 
     /// Whether files that resources name are others now.
@@ -238,6 +264,7 @@ impl Engine {
         let read = |path: &str| self.files.read(path);
         let translation = self.translator.translate(&mut self.store, read);
         self.files.keep(&translation.files);
+        self.store.keep_consul(&translation.consul);
         let translating = started.elapsed();
         let snapshot = self.encoder.encode(&translation.gateway);
         let encoding = started.elapsed() - translating;
@@ -271,6 +298,7 @@ impl Engine {
             inventory: Arc::new(translation.inventory),
             elements: self.store.elements(),
             attached: Arc::new(translation.attached),
+            consul: Arc::new(translation.consul),
             ingress_status: Arc::new(translation.ingress_status),
             keys: Arc::new(keys),
             parents: Arc::new(parents),

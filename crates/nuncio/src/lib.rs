@@ -7,6 +7,7 @@ pub mod apiext;
 pub mod bootstrap;
 pub mod check;
 pub mod cli;
+mod consul;
 pub mod crds;
 pub mod diff;
 pub mod engine;

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
 use crate::cli::RunArgs;
+use crate::consul;
 use crate::engine::{Engine, Served};
 use crate::environment::{Environment, Statsd, without_effect};
 use crate::gauges::Gauges;
@@ -125,6 +126,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut source = Source::start(&args, &environment, state_dir.kept()).await?;
     let keeper = Keeper::start(source.contents(), state_dir.kept());
     let status = status::start(&source, &args, &environment, &identity);
+    let mut consul = consul::Services::start(environment.consul, state_dir.kept_consul());
     let first = tokio::select! {
         changes = source.next() => changes,
         () = ends.next() => {
@@ -135,10 +137,16 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let ads = AdsServer::new(Options::default());
     let gauges = Arc::new(Gauges::new(&identity));
     let mut nothing_known = says_nothing(&first);
-    let served = match nothing_known {
+    let mut served = match nothing_known {
         true => engine.apply(first),
         false => take_up(&ads, &gauges, || engine.apply(first)),
     };
+    // No Envoy hears of services without endpoints before this.
+    let mut news = consul.follow(&engine.consul());
+    news.extend(consul.first().await);
+    if !news.is_empty() {
+        served = take_up(&ads, &gauges, || engine.consul_said(news));
+    }
     keeper.changed();
     tracing::info!(
         listeners = served.gateway.listeners.len(),
@@ -276,6 +284,11 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                     status.written(served.change, written);
                 }
             }
+            news = consul.next() => {
+                tokio::task::block_in_place(|| {
+                    take_up(&ads, &gauges, || engine.consul_said(news));
+                });
+            }
             Ok(()) = xds.changed() => {
                 let status = xds.borrow_and_update().clone();
                 if engine.look_at_ports(&status, Instant::now()) {
@@ -315,6 +328,12 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
                 _ => anyhow::anyhow!("the rate limit service ended"),
             }),
         }
+        let news = consul.follow(&engine.consul());
+        if !news.is_empty() {
+            tokio::task::block_in_place(|| {
+                take_up(&ads, &gauges, || engine.consul_said(news));
+            });
+        }
     };
     if result.is_err()
         && let Some(envoy) = &envoy
@@ -326,6 +345,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     if let Some(status) = &status {
         status.finish().await;
     }
+    consul.finish().await;
     xds_servers.abort_all();
     result
 }

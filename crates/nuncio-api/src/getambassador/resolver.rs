@@ -15,8 +15,15 @@ pub struct KubernetesResolver {
 pub struct ConsulResolver {
     /// Which nuncio takes it, by `AMBASSADOR_ID`; `default` when absent.
     pub ambassador_id: Option<Vec<String>>,
-    /// Host and port of a Consul agent.
+    /// A Consul agent: host and port, 8500 when absent, with `https://` over TLS. `${NAME}` is a
+    /// variable of the environment.
+    ///
+    /// Envoy: `ClusterLoadAssignment.endpoints`.
     pub address: Option<String>,
     /// The datacenter whose services are found.
+    ///
+    /// Envoy: `ClusterLoadAssignment.endpoints`.
+    ///
+    /// Emissary: services of one name in two datacenters are one there.
     pub datacenter: Option<String>,
 }

@@ -456,6 +456,11 @@ fn merge(context: &mut Context<'_>, all: Vec<Parsed>) -> Option<Parsed> {
             },
         );
         if fits {
+            let clusters = [&first.cluster, &other.cluster];
+            let in_consul = clusters
+                .into_iter()
+                .flat_map(|cluster| cluster.consul.clone());
+            context.joined_consul.extend(in_consul);
             join(&mut first, other);
             context.endpoint_reads.are_joined();
         }

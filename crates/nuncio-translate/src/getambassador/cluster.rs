@@ -10,6 +10,7 @@ use nuncio_model::cluster::{
     CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet, HealthCheck,
     Keepalive, LbPolicy, UpstreamProtocol,
 };
+use nuncio_model::consul::ConsulService;
 use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::Priority;
 use nuncio_model::tls::Origination;
@@ -21,10 +22,11 @@ use super::diagnostics::Upstream;
 use super::envoy_admin;
 use super::load_balancer::{self, LoadBalancing};
 use super::mistake::Mistake;
+use super::resolver::Finder;
 use super::service::{Scheme, ServiceName};
 use super::tls::TlsSettings;
 use super::values::{milliseconds, priority, unsigned};
-use super::{health, resolver, statistics, unsupported};
+use super::{consul, health, resolver, statistics, unsupported};
 use crate::resolve::{Resolved, Through, resolve};
 use crate::store::Object;
 
@@ -44,6 +46,8 @@ pub(super) struct ClusterSpec {
     pub(super) load_balancing: Option<LoadBalancing>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) endpoints: Option<Arc<EndpointSet>>,
+    /// Whose endpoints a Consul knows.
+    pub(super) consul: Option<Arc<ConsulService>>,
 }
 
 impl ClusterSpec {
@@ -55,8 +59,14 @@ impl ClusterSpec {
         let origin = object.origin();
         let own = object.namespace() == context.settings.namespace
             || context.module.defaults.own_namespace;
+        let finder = match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => resolver::find(context, "spec.resolver", name)?,
+            None => context.module.defaults.resolver.clone(),
+        };
+        // Consul knows no namespaces.
+        let bare = own || matches!(finder, Finder::Consul(_));
         let service = spec.service.as_deref().unwrap_or_default();
-        let name = ServiceName::parse(service, (!own).then(|| object.namespace()))
+        let name = ServiceName::parse(service, (!bare).then(|| object.namespace()))
             .map_err(Mistake::at("spec.service"))?;
         let at = object.at("spec.service");
         if name.extra {
@@ -95,21 +105,23 @@ impl ClusterSpec {
             None => (name.scheme == Scheme::Https).then(Origination::default),
         };
         let port = name.port.unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let through = match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
-            Some(name) => resolver::find(context, "spec.resolver", name)?,
-            None => context.module.defaults.resolver,
-        };
-        let (discovery, endpoints) = if envoy_admin::is_meant(&name.host, port) {
+        let (discovery, endpoints, consul) = if envoy_admin::is_meant(&name.host, port) {
             if tls.is_some() {
                 return Err(envoy_admin::without_tls());
             }
             let socket = Arc::clone(&context.settings.envoy_admin);
-            (Discovery::Pipe(socket), None)
+            (Discovery::Pipe(socket), None, None)
+        } else if let Some(consul) = consul::of(&finder, &name) {
+            let (discovery, endpoints, service) =
+                consul::discovery(context, object, consul, &name)?;
+            (discovery, Some(endpoints), Some(service))
         } else {
-            discovery(context, object, through, &name.host, port)
+            let (discovery, endpoints) =
+                discovery(context, object, finder.through(), &name.host, port);
+            (discovery, endpoints, None)
         };
-        let load_balancing = load_balancing(context, object, through)?;
-        let health_checks = health_checks(context, object, &discovery, through);
+        let load_balancing = load_balancing(context, object, &finder)?;
+        let health_checks = health_checks(context, object, &discovery, &finder);
         let outlier_detection = spec
             .outlier_detection
             .as_deref()
@@ -175,7 +187,7 @@ impl ClusterSpec {
                 port,
                 resolver: match spec.resolver.as_deref().filter(|name| !name.is_empty()) {
                     Some(name) => name.into(),
-                    None => resolver::default_name(through),
+                    None => finder.default_name(),
                 },
             }),
             cluster: Arc::new(Cluster {
@@ -203,6 +215,7 @@ impl ClusterSpec {
             }),
             load_balancing,
             endpoints: endpoints.map(Arc::new),
+            consul,
         };
         if lacks_context {
             cluster.without_endpoints();
@@ -224,6 +237,7 @@ impl ClusterSpec {
         cluster.alt_stat_name = name.map(|name| format!("{name}_unavailable").into());
         cluster.discovery = Discovery::Static(Vec::new());
         self.endpoints = None;
+        self.consul = None;
     }
 }
 
@@ -281,13 +295,13 @@ fn tls_context<'s>(
 fn load_balancing(
     context: &mut Context<'_>,
     object: &Object<Mapping>,
-    through: Through,
+    finder: &Finder,
 ) -> Result<Option<LoadBalancing>, Mistake> {
     let Some(spec) = &object.spec.load_balancer else {
         return Ok(context.module.defaults.load_balancing.clone());
     };
     let balancing = load_balancer::read("spec.load_balancer", spec)?;
-    if through == Through::Service && balancing.policy != LbPolicy::RoundRobin {
+    if !finder.balances() && balancing.policy != LbPolicy::RoundRobin {
         context
             .report
             .warning(
@@ -306,12 +320,12 @@ fn health_checks(
     context: &mut Context<'_>,
     object: &Object<Mapping>,
     discovery: &Discovery,
-    through: Through,
+    finder: &Finder,
 ) -> Vec<HealthCheck> {
     let Some(specs) = &object.spec.health_checks else {
         return Vec::new();
     };
-    if through == Through::Service || !matches!(discovery, Discovery::Eds(_)) {
+    if !finder.balances() || !matches!(discovery, Discovery::Eds(_)) {
         context
             .report
             .warning(

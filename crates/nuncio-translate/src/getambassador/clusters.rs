@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nuncio_model::cluster::{Cluster, EndpointSet};
+use nuncio_model::consul::ConsulService;
 use nuncio_model::{Named, Origin, ResourceId};
 
 use super::cluster::{ClusterSpec, digest};
@@ -33,6 +34,8 @@ pub(super) struct Clusters {
     later: Vec<(User, Arc<ClusterSpec>)>,
     made: Named<Cluster>,
     endpoints: Named<EndpointSet>,
+    /// What is asked of a Consul, by the names of the sets.
+    consul: BTreeMap<Arc<str>, Arc<ConsulService>>,
     /// What each was made for, for the diagnostics.
     upstreams: Named<Upstream>,
     /// How many clusters each resolver finds the addresses of.
@@ -148,6 +151,14 @@ impl Clusters {
     pub(super) fn finish(&mut self) {
         for set in std::mem::take(&mut self.touched_sets) {
             let users = self.sets.get(&set).and_then(Few::first);
+            match users.and_then(|(_, spec)| spec.consul.as_ref()) {
+                Some(service) => {
+                    self.consul.insert(Arc::clone(&set), Arc::clone(service));
+                }
+                None => {
+                    self.consul.remove(&set);
+                }
+            }
             match users.and_then(|(_, spec)| spec.endpoints.as_ref()) {
                 Some(now) if self.endpoints.get(&set) == Some(now) => {}
                 Some(now) => {
@@ -220,6 +231,11 @@ impl Clusters {
 
     pub(super) fn endpoints(&self) -> &Named<EndpointSet> {
         &self.endpoints
+    }
+
+    /// Services that are looked for in a Consul.
+    pub(super) fn consul(&self) -> impl Iterator<Item = &Arc<ConsulService>> {
+        self.consul.values()
     }
 
     pub(super) fn upstreams(&self) -> &Named<Upstream> {

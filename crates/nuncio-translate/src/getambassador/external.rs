@@ -73,7 +73,7 @@ pub(super) fn cluster<T>(
     let defaults = context.module.defaults.clone();
     context.module.defaults = Defaults {
         circuit_breakers: defaults.circuit_breakers.clone(),
-        resolver: defaults.resolver,
+        resolver: defaults.resolver.clone(),
         enable_ipv4: defaults.enable_ipv4,
         enable_ipv6: defaults.enable_ipv6,
         own_namespace: defaults.own_namespace,

@@ -19,6 +19,7 @@ mod builtin;
 mod chain;
 mod cluster;
 mod clusters;
+mod consul;
 mod diagnostics;
 mod envoy_admin;
 mod error_response;
@@ -58,6 +59,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nuncio_model::consul::ConsulService;
 use nuncio_model::external::Asks;
 use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
@@ -88,6 +90,8 @@ pub(crate) struct Context<'a> {
     /// Files that resources name.
     files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
+    /// Services in Consul whose endpoints stand among those of another.
+    joined_consul: BTreeSet<Arc<ConsulService>>,
 }
 
 impl Context<'_> {
@@ -104,6 +108,7 @@ impl Context<'_> {
             services: Vec::new(),
             files: BTreeSet::new(),
             endpoint_reads: EndpointReads::default(),
+            joined_consul: BTreeSet::new(),
         }
     }
 
@@ -155,6 +160,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         services: Vec::new(),
         files: BTreeSet::new(),
         endpoint_reads: EndpointReads::default(),
+        joined_consul: BTreeSet::new(),
     };
     let (module, reads) = store::record(|| module::read(&mut context));
     context.module = module;
@@ -181,6 +187,7 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     tracing::read(&mut context, clusters);
     let hosts = host::hosts(&mut context);
     tls_module::check(&mut context);
+    resolver::check(&mut context);
     let tcp_groups = tcpmapping::groups(&mut context, clusters, &hosts);
     let sites = listener::listeners(&mut context, &hosts, &groups, &tcp_groups, shadows);
     clusters.finish();
@@ -193,6 +200,8 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         inventory,
         files: context.files,
         attached: Attached::new(groups, sites),
+        consul: clusters.consul().cloned().collect(),
+        joined_consul: context.joined_consul,
         endpoint_reads: context.endpoint_reads,
         ..Translation::default()
     }

@@ -30,7 +30,6 @@ const READ: &[&str] = &[
 /// Kinds of getambassador.io that are not honoured, and what that means. Those that are read are
 /// checked all the same.
 const NOT_HONOURED: &[(&str, &str)] = &[
-    ("ConsulResolver", "services in Consul are not found"),
     ("DevPortal", "there is no developer portal"),
     ("Filter", "requests are NOT filtered"),
     ("FilterPolicy", "requests are NOT filtered"),

@@ -8,6 +8,7 @@
 
 mod annotation;
 mod auth_module;
+mod consul;
 mod element;
 mod kinds;
 mod left_out;
@@ -32,6 +33,7 @@ use nuncio_api::getambassador::{
 };
 use nuncio_api::ingress::{self, Ingress, IngressClass};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
+use nuncio_model::consul::{ConsulAnswer, ConsulService};
 use nuncio_model::{Entry, Origin, Report, ResourceId};
 use serde_json::Value;
 
@@ -130,6 +132,8 @@ pub struct Store {
     pub namespaces: Table<()>,
     /// Files that resources name, with what kept them from being read.
     files: BTreeMap<Arc<str>, Result<Arc<str>, String>>,
+    /// What Consul said of services that Mappings name.
+    consul: BTreeMap<Arc<ConsulService>, ConsulAnswer>,
     /// Names of the EndpointSlices of each Service, by namespace and Service.
     slices_of: BTreeMap<(String, String), Few<String>>,
     /// What reading each object had to say.

@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nuncio_model::consul::ConsulService;
+
 /// The table whose changed objects are known by their names.
 const MAPPINGS: &str = "mappings";
 
@@ -26,6 +28,8 @@ pub(crate) enum Read<'a> {
         service: &'a str,
     },
     File(&'a str),
+    /// What a Consul says of a service.
+    Consul(&'a ConsulService),
 }
 
 /// A hash of a [`Read`], which is a tenth of it. Where two have the same, what reads one is also made

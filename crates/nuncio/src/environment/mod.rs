@@ -6,6 +6,7 @@ mod variables;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use nuncio_sources::consul::Access;
 use nuncio_translate::{ReadyPort, Scope};
 
 use crate::admin::Banner;
@@ -44,6 +45,8 @@ pub struct Environment {
     pub statsd: Option<Statsd>,
     /// The status of Mappings is written too.
     pub mapping_status: bool,
+    /// What Consul agents ask for.
+    pub consul: Access,
     pub json_logging: bool,
     /// nuncio logs all that it does.
     pub debug: bool,
@@ -85,11 +88,29 @@ impl Environment {
             base_id: number(&get, "AMBASSADOR_ENVOY_BASE_ID", "a number, such as 1")?,
             statsd: statsd(&get)?,
             mapping_status: is_not_false(&get, "AMBASSADOR_UPDATE_MAPPING_STATUS")?,
+            consul: consul(&get)?,
             json_logging: is_true(&get, "AMBASSADOR_JSON_LOGGING")?,
             debug: debug.contains("diagd"),
             debug_envoy: debug.contains("envoy"),
         })
     }
+}
+
+fn consul(get: &impl Fn(&str) -> Option<String>) -> Result<Access, String> {
+    const CERTIFICATE: &str = "CONSUL_CLIENT_CERT";
+    const KEY: &str = "CONSUL_CLIENT_KEY";
+    let client = match (get(CERTIFICATE), get(KEY)) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        (Some(_), None) => return Err(format!("{CERTIFICATE} is set without {KEY}: set both")),
+        (None, Some(_)) => return Err(format!("{KEY} is set without {CERTIFICATE}: set both")),
+    };
+    Ok(Access {
+        token: get("CONSUL_HTTP_TOKEN"),
+        token_file: get("CONSUL_HTTP_TOKEN_FILE").map(Into::into),
+        ca: get("CONSUL_CACERT").map(Into::into),
+        client,
+    })
 }
 
 /// The loopback address of the address family that is asked for.

@@ -197,6 +197,29 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable(
+        "CONSUL_CACERT",
+        Read(
+            "the system's",
+            "authorities, in PEM, that vouch for Consul agents at `https://`",
+        ),
+    ),
+    variable(
+        "CONSUL_CLIENT_CERT",
+        Read("–", "a certificate, in PEM, to show to Consul agents"),
+    ),
+    variable(
+        "CONSUL_CLIENT_KEY",
+        Read("–", "the key of that certificate, in PEM"),
+    ),
+    variable(
+        "CONSUL_HTTP_TOKEN",
+        Read("–", "the token that Consul agents are asked with"),
+    ),
+    variable(
+        "CONSUL_HTTP_TOKEN_FILE",
+        Read("–", "a file with that token, read for each question"),
+    ),
+    variable(
         "DD_ENTITY_ID",
         Read(
             "–",

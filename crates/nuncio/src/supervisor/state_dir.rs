@@ -126,6 +126,11 @@ impl StateDir {
         self.path.join("kept")
     }
 
+    /// What Consul said last.
+    pub(crate) fn kept_consul(&self) -> PathBuf {
+        self.path.join("kept-consul")
+    }
+
     pub(super) fn base_id(&self) -> PathBuf {
         self.path.join("base-id")
     }

@@ -302,7 +302,7 @@ impl Gateway {
         assert!(!alive(envoy), "Envoy outlived an orderly end");
         let left: Vec<_> = fs::read_dir(self.folder.path().join("state"))
             .map(|entries| entries.map(|entry| entry.unwrap().path()))
-            .map(|paths| paths.filter(|path| !path.ends_with("kept")).collect())
+            .map(|paths| paths.filter(|path| !is_kept(path)).collect())
             .unwrap_or_default();
         assert!(left.is_empty(), "left behind: {left:?}");
     }
@@ -352,6 +352,11 @@ impl Drop for Gateway {
             signal(pid, Signal::KILL);
         }
     }
+}
+
+/// Whether a path in the state folder is to be there for the next start.
+fn is_kept(path: &Path) -> bool {
+    path.ends_with("kept") || path.ends_with("kept-consul")
 }
 
 fn folder() -> TempDir {

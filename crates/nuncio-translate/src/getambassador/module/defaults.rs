@@ -14,6 +14,7 @@ use super::{Keys, path};
 use crate::getambassador::cluster::{circuit_breakers, keepalive};
 use crate::getambassador::load_balancer::{self, LoadBalancing};
 use crate::getambassador::mistake::Mistake;
+use crate::getambassador::resolver::Finder;
 use crate::getambassador::values::milliseconds;
 use crate::getambassador::{policy, resolver, statistics};
 use crate::resolve::Through;
@@ -27,7 +28,7 @@ pub(in crate::getambassador) struct Defaults {
     pub(in crate::getambassador) circuit_breakers: Vec<CircuitBreaker>,
     pub(in crate::getambassador) keepalive: Option<Keepalive>,
     pub(in crate::getambassador) load_balancing: Option<LoadBalancing>,
-    pub(in crate::getambassador) resolver: Through,
+    pub(in crate::getambassador) resolver: Finder,
     pub(in crate::getambassador) enable_ipv4: bool,
     pub(in crate::getambassador) enable_ipv6: bool,
     /// Whether a bare name is one of nuncio's own namespace, and not of the Mapping's.
@@ -55,7 +56,7 @@ impl Default for Defaults {
             circuit_breakers: Vec::new(),
             keepalive: None,
             load_balancing: None,
-            resolver: Through::Service,
+            resolver: Finder::Kubernetes(Through::Service),
             enable_ipv4: true,
             enable_ipv6: false,
             own_namespace: false,
