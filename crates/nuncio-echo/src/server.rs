@@ -25,6 +25,7 @@ use crate::tls;
 pub struct Echo {
     name: String,
     tls: Option<(String, String)>,
+    client_ca: Option<String>,
     statuses: Vec<StatusCode>,
     raw: bool,
     silent: bool,
@@ -35,6 +36,7 @@ impl Echo {
         Self {
             name: name.into(),
             tls: None,
+            client_ca: None,
             statuses: Vec::new(),
             raw: false,
             silent: false,
@@ -45,6 +47,13 @@ impl Echo {
     #[must_use]
     pub fn tls(mut self, cert_pem: &str, key_pem: &str) -> Self {
         self.tls = Some((cert_pem.to_owned(), key_pem.to_owned()));
+        self
+    }
+
+    /// Serves with TLS only clients whose certificates are of this authority, in PEM.
+    #[must_use]
+    pub fn client_ca(mut self, ca_pem: &str) -> Self {
+        self.client_ca = Some(ca_pem.to_owned());
         self
     }
 
@@ -75,7 +84,7 @@ impl Echo {
     pub async fn start(self, address: SocketAddr) -> io::Result<Running> {
         let acceptor = self
             .tls
-            .map(|(cert, key)| tls::server_config(&cert, &key))
+            .map(|(cert, key)| tls::server_config(&cert, &key, self.client_ca.as_deref()))
             .transpose()?
             .map(|config| TlsAcceptor::from(Arc::new(config)));
         let listener = TcpListener::bind(address).await?;

@@ -8,19 +8,40 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::TLS12;
 use rustls::{
-    ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, ServerConfig, SignatureScheme,
+    ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 
 use crate::certs::Pair;
 
-/// What a server shows, with HTTP/2 and HTTP/1.1 in ALPN.
-pub(crate) fn server_config(cert_pem: &str, key_pem: &str) -> io::Result<ServerConfig> {
+/// What a server shows, with HTTP/2 and HTTP/1.1 in ALPN, and whose certificates it asks clients for.
+pub(crate) fn server_config(
+    cert_pem: &str,
+    key_pem: &str,
+    client_ca_pem: Option<&str>,
+) -> io::Result<ServerConfig> {
+    let provider = Arc::new(default_provider());
     let (chain, key) = read_pair(cert_pem, key_pem)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .expect("invariant: ring has the default protocol versions");
+    let builder = match client_ca_pem {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(read_chain(pem)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = verifier
+                .build()
+                .map_err(|error| invalid(error.to_string()))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(chain, key)
         .map_err(|error| invalid(error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -34,12 +55,16 @@ fn read_pair(
     cert_pem: &str,
     key_pem: &str,
 ) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(format!("the certificate is not PEM: {error}")))?;
+    let chain = read_chain(cert_pem)?;
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
         .map_err(|error| invalid(format!("the key is not PEM: {error}")))?;
     Ok((chain, key))
+}
+
+fn read_chain(pem: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| invalid(format!("the certificate is not PEM: {error}")))
 }
 
 /// What a test client does: it takes every certificate, and the test looks at which it got.

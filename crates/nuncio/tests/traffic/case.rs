@@ -45,6 +45,10 @@ pub(crate) struct Case {
 pub(crate) struct Upstream {
     #[serde(default)]
     pub(crate) tls: bool,
+    /// The Secret whose certificate it shows with TLS; one of its own when absent.
+    pub(crate) certificate: Option<String>,
+    /// The authority whose certificates it asks clients for.
+    pub(crate) clients_of: Option<String>,
     /// What it answers, one request after the other, the last for ever, unless it is asked for
     /// something else.
     #[serde(default)]

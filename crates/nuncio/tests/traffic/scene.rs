@@ -49,23 +49,6 @@ impl Scene {
             .replace("$files", &files.path().display().to_string())
             .replace("$https", &https.to_string())
             .replace("$http", &http.to_string());
-        let mut upstreams = HashMap::new();
-        for (name, upstream) in &case.upstreams {
-            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let running = echo(name, upstream).start(any_port).await.unwrap();
-            let address = running.address();
-            manifests = manifests
-                .replace(&format!("${name}.port"), &address.port().to_string())
-                .replace(&format!("${name}"), &address.to_string());
-            upstreams.insert(name.clone(), running);
-        }
-        let limiter = match &case.limits {
-            None => None,
-            Some(limits) => Some(limiter(files.path(), limits).await),
-        };
-        if let Some(limiter) = &limiter {
-            manifests = manifests.replace("$limits", &limiter.address.to_string());
-        }
         let mut pairs = HashMap::new();
         for (name, names) in &case.secrets {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -91,6 +74,23 @@ impl Scene {
                 "\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-revoked}}\n\
                  data: {{crl.pem: {list}}}\n"
             ));
+        }
+        let mut upstreams = HashMap::new();
+        for (name, upstream) in &case.upstreams {
+            let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let running = echo(name, upstream, &pairs).start(any_port).await.unwrap();
+            let address = running.address();
+            manifests = manifests
+                .replace(&format!("${name}.port"), &address.port().to_string())
+                .replace(&format!("${name}"), &address.to_string());
+            upstreams.insert(name.clone(), running);
+        }
+        let limiter = match &case.limits {
+            None => None,
+            Some(limits) => Some(limiter(files.path(), limits).await),
+        };
+        if let Some(limiter) = &limiter {
+            manifests = manifests.replace("$limits", &limiter.address.to_string());
         }
         for (name, pair) in &pairs {
             manifests.push_str(&tls_secret(name, pair));
@@ -282,11 +282,17 @@ async fn limiter(folder: &Path, limits: &str) -> Limiter {
     Limiter { address, _end: end }
 }
 
-fn echo(name: &str, upstream: &Upstream) -> Echo {
+fn echo(name: &str, upstream: &Upstream, pairs: &HashMap<String, Pair>) -> Echo {
     let mut echo = Echo::new(name);
     if upstream.tls {
-        let pair = certs::self_signed(&["upstream.example"]);
+        let pair = match &upstream.certificate {
+            Some(name) => pairs[name].clone(),
+            None => certs::self_signed(&["upstream.example"]),
+        };
         echo = echo.tls(&pair.cert_pem, &pair.key_pem);
+    }
+    if let Some(authority) = &upstream.clients_of {
+        echo = echo.client_ca(&pairs[authority].cert_pem);
     }
     let statuses = upstream.statuses.iter();
     echo = echo.statuses(
