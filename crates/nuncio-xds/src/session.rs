@@ -98,6 +98,8 @@ pub struct Session {
     snapshot: Option<Arc<Snapshot>>,
     /// The snapshot's number.
     number: u64,
+    /// That of the first one: what was before it Envoy never had here.
+    first: u64,
     types: [TypeState; ResourceType::ALL.len()],
     nonce: u64,
     /// Since when clusters have kept what names them waiting, and whether they still do.
@@ -116,6 +118,7 @@ impl Session {
             memory,
             snapshot: None,
             number: 0,
+            first: 0,
             types: Default::default(),
             nonce: 0,
             held_since: None,
@@ -154,6 +157,9 @@ impl Session {
     ) -> Vec<DeltaDiscoveryResponse> {
         self.number = number;
         let old = self.snapshot.replace(Arc::clone(&snapshot));
+        if old.is_none() {
+            self.first = number;
+        }
         for resource_type in ResourceType::ALL {
             let new = snapshot.of(resource_type);
             match &old {

@@ -74,9 +74,11 @@ impl Session {
         under_way
             .chain(awaited)
             .min()
-            .map_or(self.number, |oldest| {
-                oldest.saturating_sub(1).min(self.number)
+            .map_or(Some(self.number), |oldest| {
+                let before = oldest.saturating_sub(1).min(self.number);
+                (before >= self.first).then_some(before)
             })
+            .unwrap_or_default()
     }
 
     /// Clusters that nothing uses any more begin to linger once the routes are acknowledged. Where

@@ -25,6 +25,24 @@ fn not_before_everything_was_asked_for_and_answered() {
 }
 
 #[test]
+fn a_stream_that_begins_late_has_answered_nothing_before() {
+    let mut stream = Stream::new();
+    stream.number = 6;
+    stream.snapshot(BASE);
+    stream.ask("c", "");
+    stream.ask("l", "");
+    assert_eq!(stream.session.acknowledged(), 0);
+    stream.ack("c");
+    stream.ack("l");
+    stream.subscribe("r", "t");
+    stream.subscribe("e", "a");
+    stream.ack("e");
+    assert_eq!(stream.session.acknowledged(), 0);
+    stream.ack("r");
+    assert_eq!(stream.session.acknowledged(), 7);
+}
+
+#[test]
 fn a_refusal_is_an_answer() {
     let mut stream = Stream::new();
     stream.snapshot(BASE);
