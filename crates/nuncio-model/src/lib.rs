@@ -22,4 +22,4 @@ pub mod value;
 mod gateway;
 
 pub use gateway::{Gateway, Named};
-pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity};
+pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity, Unread};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use nuncio_api::{ObjectKey, RawObject, SourceRef};
-use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
+use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity, Unread};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ChangeSet;
@@ -77,8 +77,8 @@ struct File {
     fault: Option<Entry>,
     /// Whether any content was in effect.
     good: bool,
-    /// Whether there may be an AuthService in it that is none of its objects.
-    lacks_auth_service: bool,
+    /// Kinds of objects that may be in it beside those, and must not go unseen.
+    unread: BTreeSet<&'static str>,
     /// Where its objects are, once a message had to say so.
     lines: Option<Vec<DocumentLines>>,
     path: PathBuf,
@@ -114,7 +114,7 @@ pub struct Folder {
     /// Why what was kept cannot stand in for what cannot be read.
     not_kept: Option<Entry>,
     /// As of the last scan, none before the first.
-    problems: Option<Vec<Entry>>,
+    said: Option<(Vec<Entry>, Vec<Unread>)>,
 }
 
 impl Folder {
@@ -128,7 +128,7 @@ impl Folder {
             duplicates: BTreeSet::new(),
             note: None,
             not_kept: None,
-            problems: None,
+            said: None,
         }
     }
 
@@ -188,7 +188,7 @@ impl Folder {
     fn apply(&mut self, scan: Scan) -> Option<ChangeSet> {
         // What was in effect for every key that may change.
         let mut before: BTreeMap<ObjectKey, Option<RawObject>> = BTreeMap::new();
-        if self.problems.is_none() {
+        if self.said.is_none() {
             // Nothing was in effect, what was kept included.
             before.extend(self.places.keys().map(|key| (key.clone(), None)));
         }
@@ -227,22 +227,26 @@ impl Folder {
         }
         upserted.sort_by(|(a, _), (b, _)| a.cmp(b));
 
-        // Each of them has a problem, so that none comes or goes unnoticed.
-        let unread = self
+        let unread: Vec<Unread> = self
             .files
             .iter()
-            .filter(|(_, file)| file.lacks_auth_service);
-        let unread_auth_services = unread
-            .map(|(id, _)| Origin::new(file_resource(&id.name)))
+            .flat_map(|(id, file)| {
+                file.unread.iter().map(move |&kind| Unread {
+                    kind,
+                    origin: Origin::new(file_resource(&id.name)),
+                })
+            })
             .collect();
         let problems = self.standing_problems(scan.faults);
-        let news = self.problems.as_ref() != Some(&problems);
-        self.problems = Some(problems.clone());
+        let said = (problems, unread);
+        let news = self.said.as_ref() != Some(&said);
+        self.said = Some(said.clone());
+        let (problems, unread) = said;
         (news || !upserted.is_empty() || !deleted.is_empty()).then(|| ChangeSet {
             upserted: upserted.into_iter().map(|(_, object)| object).collect(),
             deleted,
             problems,
-            unread_auth_services,
+            unread,
         })
     }
 
@@ -292,7 +296,7 @@ impl Folder {
             problems: Vec::new(),
             fault: None,
             good: false,
-            lacks_auth_service: false,
+            unread: BTreeSet::new(),
             lines: None,
             path,
         });
@@ -304,11 +308,11 @@ impl Folder {
                 hash,
                 reason,
                 message,
-                names_auth_service,
+                unread,
             } => {
                 file.hash = hash;
                 if !file.good {
-                    file.lacks_auth_service = names_auth_service;
+                    file.unread = unread;
                 }
                 let origin = Origin::new(file_resource(&id.name));
                 let consequence = if file.good {
@@ -324,7 +328,7 @@ impl Folder {
                 file.objects = manifest.objects;
                 file.objects.shrink_to_fit();
                 file.problems = manifest.problems;
-                file.lacks_auth_service = manifest.lacks_auth_service;
+                file.unread = manifest.unread;
                 file.fault = None;
                 file.good = true;
                 file.lines = None;

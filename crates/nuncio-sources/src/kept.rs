@@ -53,9 +53,9 @@ pub(crate) struct KeptFile<T> {
     /// Its path in the root.
     pub(crate) name: String,
     pub(crate) objects: Vec<T>,
-    /// Whether there may be an AuthService in it that was never read.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub(crate) lacks_auth_service: bool,
+    /// Kinds of objects that may be in it and were never read.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) unread: Vec<String>,
 }
 
 /// An object and its place in its file.

@@ -32,10 +32,16 @@ pub use locate::{Position, positions};
 pub use watch::Watcher;
 
 use nuncio_api::{ObjectKey, RawObject};
-use nuncio_model::{Entry, Origin};
+use nuncio_model::{Entry, Unread};
 
-/// The kind whose objects must not go unseen: without them requests pass that they would stop.
-const AUTH_SERVICE: &str = "AuthService";
+/// Kinds of getambassador.io whose objects must not go unseen: without them requests pass that they
+/// would stop.
+const GUARDS: &[&str] = &["AuthService", "Host"];
+
+/// The kind among those that has this name.
+fn guard(kind: &str) -> Option<&'static str> {
+    GUARDS.iter().copied().find(|guard| *guard == kind)
+}
 
 /// What changed since the last one, to be taken up as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +52,7 @@ pub struct ChangeSet {
     pub deleted: Vec<ObjectKey>,
     /// Every problem that stands now: replaces those of earlier change sets.
     pub problems: Vec<Entry>,
-    /// Where AuthServices may be of which nothing was ever read; replaces those of earlier change
-    /// sets.
-    pub unread_auth_services: Vec<Origin>,
+    /// Where objects may be that must not go unseen and of which nothing was ever read: replaces
+    /// those of earlier change sets.
+    pub unread: Vec<Unread>,
 }

@@ -1,5 +1,6 @@
 //! From the text of a file to objects.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nuncio_api::yaml::{self, SyntaxError};
@@ -7,7 +8,7 @@ use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef, group_of};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 use serde_json::{Map, Value};
 
-use crate::AUTH_SERVICE;
+use crate::guard;
 use crate::locate::Tree;
 
 pub(crate) mod json;
@@ -17,8 +18,8 @@ pub(crate) mod json;
 pub struct Manifest {
     pub objects: Vec<RawObject>,
     pub problems: Vec<Entry>,
-    /// Whether an AuthService is among those that are left out.
-    pub lacks_auth_service: bool,
+    /// Kinds among those that are left out which must not go unseen.
+    pub(crate) unread: BTreeSet<&'static str>,
 }
 
 /// How a file's text is written, by its extension.
@@ -144,14 +145,14 @@ impl Reader<'_> {
             document,
             item,
         };
-        let asks = body["kind"] == AUTH_SERVICE;
+        let guard = body["kind"].as_str().and_then(guard);
         match object(source, body) {
             Ok((object, warnings)) => {
                 self.manifest.objects.push(object);
                 self.manifest.problems.extend(warnings);
             }
             Err(refusal) => {
-                self.manifest.lacks_auth_service |= asks;
+                self.manifest.unread.extend(guard);
                 self.refuse(document, item, &refusal);
             }
         }

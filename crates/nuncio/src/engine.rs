@@ -118,9 +118,7 @@ impl Engine {
             self.store.keep_ports(self.ports.kept());
         }
         let reading = started.elapsed();
-        let unread = self
-            .store
-            .set_unread_auth_services(changes.unread_auth_services);
+        let unread = self.store.set_unread(changes.unread);
         let more =
             back || ports || unread || touched.more || changes.problems != self.source_problems;
         self.source_problems = changes.problems;

@@ -44,14 +44,14 @@ impl Resources {
         let ChangeSet {
             upserted,
             problems,
-            unread_auth_services,
+            unread,
             ..
         } = Folder::new(paths.to_vec()).scan().unwrap_or_default();
         let zone = pod::zone(settings.pod_labels.as_ref());
         let mut store = Store::new(environment.scope.clone()).in_zone(zone);
         let objects = upserted.len();
         store.apply(upserted, &[]);
-        store.set_unread_auth_services(unread_auth_services);
+        store.set_unread(unread);
         let translation = nuncio_translate::translate(&mut store, settings, read_file);
         let mut report = translation.report;
         report.extend(problems);

@@ -12,14 +12,14 @@ use std::time::SystemTime;
 use kube::api::{ApiResource, GroupVersionKind};
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::{Body, ObjectKey, SourceRef};
-use nuncio_model::{Entry, Origin, Reason, Severity};
+use nuncio_model::{Entry, Origin, Reason, Severity, Unread};
 
 use super::follow::{Name, News, What};
 use super::kinds::{Kind, KindId};
-use super::trouble::{Trouble, resource, server};
+use super::trouble::{self, Trouble, server};
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
-use crate::{AUTH_SERVICE, ChangeSet};
+use crate::{ChangeSet, guard};
 
 /// How often in a row the API server must say no before it is believed: while it starts it knows
 /// neither all rights nor all kinds.
@@ -92,8 +92,8 @@ pub(super) struct State {
     said: Option<Said>,
 }
 
-/// The problems that stand, and where AuthServices may be that were never read.
-type Said = (Vec<Entry>, Vec<Origin>);
+/// The problems that stand, and what must not go unseen and was never read.
+type Said = (Vec<Entry>, Vec<Unread>);
 
 /// What follows from the definitions that there are.
 #[derive(Debug, Default)]
@@ -292,9 +292,9 @@ impl State {
             if held.settled {
                 continue;
             }
-            held.listed = match file.lacks_auth_service {
-                true => Listed::Never,
-                false => Listed::Once,
+            held.listed = match file.unread.is_empty() {
+                true => Listed::Once,
+                false => Listed::Never,
             };
             for object in file.objects {
                 let Ok((object, _)) = manifest::object(SourceRef::Cluster, object.body) else {
@@ -316,8 +316,8 @@ impl State {
             return Content(Vec::new());
         };
         let all = self.kinds.iter();
-        let known = all.filter(|(id, held)| held.listed == Listed::Once || is_unread(id, held));
-        let files = known.map(|(id @ (group, kind), held)| KeptFile {
+        let known = all.filter(|(_, held)| held.listed != Listed::NotYet);
+        let files = known.map(|((group, kind), held)| KeptFile {
             name: format!("{group}/{kind}"),
             objects: held
                 .objects
@@ -328,7 +328,10 @@ impl State {
                     body: body.clone(),
                 })
                 .collect(),
-            lacks_auth_service: is_unread(id, held),
+            unread: match held.listed {
+                Listed::Never => vec![kind.to_string()],
+                Listed::NotYet | Listed::Once => Vec::new(),
+            },
         });
         let root = KeptRoot::new(Path::new(&*self.url).to_owned(), time, files.collect());
         Content(vec![root])
@@ -336,7 +339,7 @@ impl State {
 
     /// Whether there is something to say.
     pub(super) fn is_dirty(&self) -> bool {
-        let now = (self.troubles(), self.unread_auth_services());
+        let now = (self.troubles(), self.unread());
         if !self.flowing && self.said.is_none() && now.0.is_empty() {
             return false;
         }
@@ -345,12 +348,12 @@ impl State {
 
     /// What changed since the last time.
     pub(super) fn changes(&mut self) -> ChangeSet {
-        let now = (self.troubles(), self.unread_auth_services());
+        let now = (self.troubles(), self.unread());
         self.said = Some(now.clone());
-        let (problems, unread_auth_services) = now;
+        let (problems, unread) = now;
         let mut changes = ChangeSet {
             problems,
-            unread_auth_services,
+            unread,
             ..ChangeSet::default()
         };
         if !self.flowing {
@@ -398,12 +401,18 @@ impl State {
         entries
     }
 
-    fn unread_auth_services(&self) -> Vec<Origin> {
-        let unread = self.kinds.iter().filter(|(id, held)| is_unread(id, held));
-        unread
-            .map(|((group, kind), _)| {
-                let kind = GroupVersionKind::gvk(group, "", kind);
-                resource(&ApiResource::from_gvk(&kind))
+    fn unread(&self) -> Vec<Unread> {
+        let never = self.kinds.iter();
+        let never =
+            never.filter(|((group, _), held)| &**group == GROUP && held.listed == Listed::Never);
+        never
+            .filter_map(|((group, kind), _)| {
+                let kind = guard(kind)?;
+                let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "", kind));
+                Some(Unread {
+                    kind,
+                    origin: trouble::resource(&resource),
+                })
             })
             .collect()
     }
@@ -422,11 +431,6 @@ impl State {
             None => "nothing of it is in effect until all is read".to_owned(),
         }
     }
-}
-
-/// Whether there may be AuthServices of which nothing is known.
-fn is_unread((group, kind): &KindId, held: &Held) -> bool {
-    &**group == GROUP && &**kind == AUTH_SERVICE && held.listed == Listed::Never
 }
 
 fn key((group, kind): &KindId, (namespace, name): &Name) -> ObjectKey {

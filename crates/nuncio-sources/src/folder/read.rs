@@ -1,5 +1,6 @@
 //! Reads files, several at a time.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -12,7 +13,7 @@ use nuncio_model::Reason;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::walk::{Fingerprint, Found};
-use crate::AUTH_SERVICE;
+use crate::guard;
 use crate::manifest::{self, Manifest};
 
 /// Larger files are refused: they are no manifests, and would be held in memory.
@@ -39,8 +40,8 @@ pub(super) enum Outcome {
         hash: Option<u128>,
         reason: Reason,
         message: String,
-        /// Whether the content speaks of an AuthService.
-        names_auth_service: bool,
+        /// Kinds that the content names and that must not go unseen.
+        unread: BTreeSet<&'static str>,
     },
     /// The file went away or changed while it was read.
     Torn,
@@ -86,7 +87,7 @@ fn read(job: &Job<'_>) -> (Fingerprint, Outcome) {
             hash: None,
             reason: Reason::Unreadable,
             message: format!("cannot be read: {error}"),
-            names_auth_service: false,
+            unread: BTreeSet::new(),
         },
     };
     (fingerprint, outcome)
@@ -114,9 +115,7 @@ fn parse(name: &Arc<str>, bytes: Vec<u8>, known: Option<u128>) -> Outcome {
         hash: Some(hash),
         reason: Reason::ParseError,
         message,
-        names_auth_service: content
-            .windows(AUTH_SERVICE.len())
-            .any(|part| part == AUTH_SERVICE.as_bytes()),
+        unread: guards_in(&String::from_utf8_lossy(content)),
     };
     let text = match String::from_utf8(bytes) {
         Ok(text) => text,
@@ -130,6 +129,17 @@ fn parse(name: &Arc<str>, bytes: Vec<u8>, known: Option<u128>) -> Outcome {
         Ok(manifest) => Outcome::Read { hash, manifest },
         Err(error) => fault(text.as_bytes(), error.to_string()),
     }
+}
+
+/// Kinds that a text names, `kind: Host` or `"kind": "Host"`, which nobody could parse.
+fn guards_in(text: &str) -> BTreeSet<&'static str> {
+    let after = text.split("kind").skip(1);
+    let names = after.map(|after| {
+        let name = after.trim_start_matches(|c: char| c.is_whitespace() || "\"':".contains(c));
+        let end = name.find(|c: char| !c.is_alphanumeric());
+        &name[..end.unwrap_or(name.len())]
+    });
+    names.filter_map(guard).collect()
 }
 
 /// Line and column, from 1, of what follows a text.

@@ -8,6 +8,7 @@ use nuncio_api::SourceRef;
 use nuncio_model::{Entry, Origin, Reason, Severity};
 
 use super::{File, FileId, Fingerprint, Folder, Place, ReadAt, walk};
+use crate::guard;
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
 
@@ -72,11 +73,11 @@ impl Folder {
             fingerprint: Fingerprint::NONE,
             unsettled: true,
             hash: None,
-            good: !(kept.lacks_auth_service && objects.is_empty()),
+            good: kept.unread.is_empty() || !objects.is_empty(),
             objects,
             problems: Vec::new(),
             fault: None,
-            lacks_auth_service: kept.lacks_auth_service,
+            unread: kept.unread.iter().filter_map(|kind| guard(kind)).collect(),
             lines: None,
             path,
         };
@@ -86,7 +87,7 @@ impl Folder {
     /// What there is to keep: of every root that was ever read, what of it is in effect.
     pub(crate) fn content(&self) -> Content {
         let mut files: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        let known = |file: &File| file.good || file.lacks_auth_service;
+        let known = |file: &File| file.good || !file.unread.is_empty();
         for (id, file) in self.files.iter().filter(|(_, file)| known(file)) {
             let root = &self.roots[id.root];
             let name = file.path.strip_prefix(root).unwrap_or(&file.path);
@@ -95,7 +96,7 @@ impl Folder {
             files.push(KeptFile {
                 name,
                 objects: file.objects.iter().map(KeptObject::from).collect(),
-                lacks_auth_service: file.lacks_auth_service,
+                unread: file.unread.iter().map(ToString::to_string).collect(),
             });
         }
         let roots = self.roots.iter().zip(&self.read_at).enumerate();

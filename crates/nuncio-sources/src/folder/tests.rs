@@ -363,7 +363,7 @@ proptest! {
         let broken: Vec<_> = fresh.files.iter().filter(|(_, file)| file.fault.is_some()).map(|(id, _)| id.clone()).collect();
         if broken.is_empty() {
             prop_assert_eq!(&store, &expected);
-            prop_assert_eq!(folder.problems, fresh.problems);
+            prop_assert_eq!(folder.said, fresh.said);
         }
     }
 }
@@ -443,23 +443,26 @@ fn what_was_kept_of_one_root_is_not_that_of_another() {
 }
 
 #[test]
-fn an_auth_service_in_what_cannot_be_read_is_told_of() {
+fn what_must_not_go_unseen_is_told_of_where_it_cannot_be_read() {
     let auth = mapping("a", "/a/").replace("Mapping", "AuthService");
+    let host = mapping("a", "/a/").replace("kind: Mapping", "\"kind\": 'Host'");
     let mut case = Case::new();
     let mut unread = |content: &str| {
         case.write("m/a.yaml", content);
         let changes = case.folder.scan().unwrap_or_default();
-        let unread = changes.unread_auth_services.iter();
-        let names = unread.map(|origin| origin.resource.name.to_string());
-        names
-            .map(|name| name.replace(&format!("{}/", case.dir.path().display()), ""))
-            .collect::<Vec<_>>()
+        let unread = changes.unread.iter();
+        unread.map(|unread| unread.kind).collect::<Vec<_>>()
     };
-    assert_eq!(unread(&auth.replace("/a/", "[/a/")), ["m/a.yaml"]);
-    assert!(unread(&mapping("a", "[/a/")).is_empty());
+    let broken = |text: &str| text.replace("/a/", "[/a/");
+    let nameless = |text: &str| text.replace("name: a", "x: y");
+    assert_eq!(unread(&broken(&auth)), ["AuthService"]);
+    assert_eq!(unread(&(broken(&host) + &auth)), ["AuthService", "Host"]);
+    assert!(unread(&broken(&mapping("AuthService", "/a/"))).is_empty());
     assert!(unread(&auth).is_empty());
-    let broken = auth.replace("/a/", "[/a/");
-    assert!(unread(&broken).is_empty(), "its last good content is known");
-    assert_eq!(unread(&auth.replace("name: a", "x: y")), ["m/a.yaml"]);
-    assert!(unread(&mapping("a", "/a/").replace("name: a", "x: y")).is_empty());
+    assert!(
+        unread(&broken(&auth)).is_empty(),
+        "its last good content is known"
+    );
+    assert_eq!(unread(&nameless(&auth)), ["AuthService"]);
+    assert!(unread(&nameless(&mapping("a", "/a/"))).is_empty());
 }

@@ -18,7 +18,7 @@ fn written() -> Vec<u8> {
     let file = KeptFile {
         name: "a.yaml".to_owned(),
         objects: vec![KeptObject::from(&object)],
-        lacks_auth_service: false,
+        unread: Vec::new(),
     };
     let read_at = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let root = KeptRoot::new("/m".into(), read_at, vec![file]);

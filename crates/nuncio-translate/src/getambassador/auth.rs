@@ -171,8 +171,7 @@ fn read_all(context: &mut Context<'_>) -> (Vec<Parsed>, Vec<Failed>) {
             unread: false,
         });
     }
-    let unread = store.unread_auth_services().iter();
-    failed.extend(unread.map(|origin| Failed {
+    failed.extend(store.unseen("AuthService").map(|origin| Failed {
         origin: origin.clone(),
         key: Arc::clone(&origin.resource.name),
         unread: true,

@@ -34,7 +34,7 @@ use nuncio_api::getambassador::{
 use nuncio_api::ingress::{self, Ingress, IngressClass};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
 use nuncio_model::consul::{ConsulAnswer, ConsulService};
-use nuncio_model::{Entry, Origin, Report, ResourceId};
+use nuncio_model::{Entry, Origin, Report, ResourceId, Unread};
 use serde_json::Value;
 
 use crate::few::Few;
@@ -146,8 +146,8 @@ pub struct Store {
     unread: element::Unread,
     /// Of Hosts among them, what says which name is theirs.
     unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
-    /// Where AuthServices may be of which the sources could read nothing.
-    unread_auth_services: Vec<Origin>,
+    /// Where there may be objects of which the sources could read nothing.
+    unseen: Vec<Unread>,
     annotations: annotation::Annotations,
     names: Names,
     tracker: Tracker,
@@ -277,15 +277,17 @@ impl Store {
         touched.note(self, &key);
     }
 
-    /// Takes up where AuthServices may be of which nothing could be read. Whether that is news.
-    pub fn set_unread_auth_services(&mut self, unread: Vec<Origin>) -> bool {
-        let news = self.unread_auth_services != unread;
-        self.unread_auth_services = unread;
+    /// Takes up where there may be objects of which nothing could be read. Whether that is news.
+    pub fn set_unread(&mut self, unread: Vec<Unread>) -> bool {
+        let news = self.unseen != unread;
+        self.unseen = unread;
         news
     }
 
-    pub(crate) fn unread_auth_services(&self) -> &[Origin] {
-        &self.unread_auth_services
+    /// Where there may be objects of a kind of which nothing could be read.
+    pub(crate) fn unseen(&self, kind: &str) -> impl Iterator<Item = &Origin> {
+        let unseen = self.unseen.iter().filter(move |unread| unread.kind == kind);
+        unseen.map(|unread| &unread.origin)
     }
 
     /// Reads those of the files that have not been read yet, and forgets all others. Whether there
@@ -372,11 +374,12 @@ impl Store {
         self.scope.accepts_id(id.map(std::slice::from_ref))
     }
 
-    /// Whether any Host is written, in effect or not.
+    /// Whether any Host is written, in effect or not, or may be.
     pub fn has_hosts(&self) -> bool {
         let is_host = |key: &ObjectKey| key.group == getambassador::GROUP && key.kind == "Host";
         let left_out = self.hosts.left_out().next().is_some();
-        !self.hosts.is_empty() || left_out || self.unread.keys().any(is_host)
+        let unseen = self.unseen("Host").next().is_some();
+        !self.hosts.is_empty() || left_out || unseen || self.unread.keys().any(is_host)
     }
 
     /// Resources of a kind that cannot be read.

@@ -162,7 +162,9 @@ async fn auth_services_that_may_not_be_read_open_nothing() {
     // What was read once stays in effect: here, that there is none.
     scene.apply(&role(WITHOUT)).await;
     until_auth_services_are_listed(&scene.kubernetes, false).await;
-    gateway.kill9().await;
+    // An end in order keeps it.
+    gateway.ask_to_end();
+    gateway.ended().await;
     gateway.restart().await;
     let said = async || {
         let errors = gateway.errors().await;
@@ -170,6 +172,20 @@ async fn auth_services_that_may_not_be_read_open_nothing() {
     };
     gateway.until(said).await;
     assert_eq!(scene.status("/a/").await, Some(200));
+    gateway.terminate().await;
+}
+
+/// Without any Host everything is served in cleartext.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_may_not_be_read_open_nothing() {
+    let scene = Scene::start().await;
+    let without = role("listeners, mappings");
+    scene.apply(&[scene.all(), without].concat()).await;
+    let mut gateway = scene.gateway(NOBODY);
+    gateway.ready().await;
+    assert_eq!(scene.status("/a/").await, None);
+    scene.apply(&role("'*'")).await;
+    scene.answers(&gateway, "/a/", 200).await;
     gateway.terminate().await;
 }
 

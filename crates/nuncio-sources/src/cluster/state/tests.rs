@@ -240,8 +240,10 @@ fn what_was_kept_of_another_cluster_is_not_used() {
 #[test]
 fn auth_services_that_were_never_listed_may_be_there() {
     let unread = |scene: &mut Scene| {
-        let unread = scene.state.changes().unread_auth_services;
-        let names = unread.iter().map(|origin| origin.resource.name.to_string());
+        let unread = scene.state.changes().unread;
+        let names = unread
+            .iter()
+            .map(|unread| unread.origin.resource.name.to_string());
         names.collect::<Vec<_>>()
     };
     const NAME: &str = "authservices.getambassador.io";
