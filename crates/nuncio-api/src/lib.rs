@@ -1,10 +1,11 @@
 //! The resources nuncio reads.
 //!
-//! [`object`] is a resource as its source gave it; [`getambassador`], [`ingress`] and [`core`]
-//! hold the typed kinds, [`status`] what is written back. Everything here is data: no resource is
+//! [`object`] is a resource as its source gave it; [`getambassador`], [`gateway_api`], [`ingress`]
+//! and [`core`] hold the typed kinds, [`status`] what is written back. Everything here is data: no resource is
 //! checked beyond its types.
 
 pub mod core;
+pub mod gateway_api;
 pub mod getambassador;
 pub mod ingress;
 pub mod object;

@@ -21,6 +21,9 @@ pub struct ObjectMeta {
     pub annotations: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// When the object was made, as RFC 3339 has it; of kinds for which that decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<Box<str>>,
 }
 
 /// Names an object in a store: its version does not count.

@@ -6,6 +6,7 @@
 
 pub mod bootstrap;
 mod cluster;
+mod datagrams;
 mod encoded;
 mod endpoints;
 mod error_response;
@@ -48,6 +49,7 @@ pub const ENVOY_VERSION: &str = "1.40";
 
 pub use bootstrap::{BootstrapConfig, RemoteXds, StatsFormat, StatsSink, XdsServer};
 pub use cluster::cluster;
+pub use datagrams::datagram_listener;
 pub use endpoints::cluster_load_assignment;
 pub use filter::extension_config;
 pub use inquiry::inquiry;
@@ -111,6 +113,13 @@ impl Encoder {
             &gateway.listeners,
             snapshot,
             listener,
+        );
+        changes(
+            ResourceType::Listener,
+            &old.datagram_listeners,
+            &gateway.datagram_listeners,
+            snapshot,
+            datagram_listener,
         );
 
         let mut insert = |resource_type, name: &Arc<str>, resource: Resource| {

@@ -146,9 +146,9 @@ fn filter_chain(chain: &FilterChain, listener: &Listener) -> lds::FilterChain {
     let inspected = listener
         .listener_filters
         .contains(&ListenerFilter::TlsInspector);
-    let matches = match (&chain.tls, &chain.proxy) {
-        (Some(tls), _) => Some(lds::FilterChainMatch {
-            server_names: tls.server_name.iter().map(ToString::to_string).collect(),
+    let matches = match (chain.server_name(), &chain.proxy) {
+        (Some(name), _) => Some(lds::FilterChainMatch {
+            server_names: name.iter().map(ToString::to_string).collect(),
             transport_protocol: match listener.transport {
                 Transport::Tcp => "tls",
                 Transport::Quic => "quic",

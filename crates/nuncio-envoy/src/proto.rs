@@ -13,7 +13,7 @@ use nuncio_envoy_api::google::protobuf::{BoolValue, Duration, Struct, UInt32Valu
 use nuncio_envoy_api::pack;
 use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::StringMatch;
-use nuncio_model::value::{Domain, LogFormat, Regex};
+use nuncio_model::value::{Domain, Fraction, LogFormat, Regex};
 
 pub(crate) fn bool_value(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
@@ -143,16 +143,24 @@ pub(crate) fn string_matcher(value: &StringMatch) -> matcher::StringMatcher {
     }
 }
 
-pub(crate) fn fractional_percent(numerator: u32) -> percent::FractionalPercent {
+pub(crate) fn fractional_percent(fraction: Fraction) -> percent::FractionalPercent {
+    use percent::fractional_percent::DenominatorType;
+    let (numerator, denominator) = match fraction.whole_percent() {
+        Some(percent) => (percent, DenominatorType::Hundred),
+        None => (fraction.millionths(), DenominatorType::Million),
+    };
     percent::FractionalPercent {
         numerator,
-        denominator: percent::fractional_percent::DenominatorType::Hundred.into(),
+        denominator: denominator.into(),
     }
 }
 
-pub(crate) fn runtime_fraction(percent: u32, runtime_key: &str) -> core::RuntimeFractionalPercent {
+pub(crate) fn runtime_fraction(
+    fraction: Fraction,
+    runtime_key: &str,
+) -> core::RuntimeFractionalPercent {
     core::RuntimeFractionalPercent {
-        default_value: Some(fractional_percent(percent)),
+        default_value: Some(fractional_percent(fraction)),
         runtime_key: runtime_key.to_owned(),
     }
 }

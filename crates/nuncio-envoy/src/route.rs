@@ -16,6 +16,8 @@ use nuncio_model::route::{
     RedirectScheme, RedirectStatus, RetryPolicy, Route, RouteMatch,
 };
 
+use nuncio_model::value::Fraction;
+
 use crate::cluster::routing_priority;
 use crate::proto::{
     bool_value, duration, regex, regex_and_substitute, runtime_fraction, string_matcher, uint32,
@@ -95,7 +97,7 @@ fn route_match(matches: &RouteMatch) -> rds::RouteMatch {
             .collect(),
         runtime_fraction: matches.fraction.as_ref().map(|fraction| {
             runtime_fraction(
-                fraction.percent,
+                fraction.share,
                 fraction.runtime_key.as_deref().unwrap_or_default(),
             )
         }),
@@ -197,6 +199,11 @@ fn retry_policy(retry: &RetryPolicy) -> rds::RetryPolicy {
         retry_on: retry.retry_on.join(","),
         num_retries: retry.num_retries.and_then(uint32),
         per_try_timeout: retry.per_try_timeout.and_then(duration),
+        retriable_status_codes: retry.statuses.iter().copied().map(u32::from).collect(),
+        retry_back_off: retry.back_off.map(|base| rds::retry_policy::RetryBackOff {
+            base_interval: duration(base),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -204,7 +211,7 @@ fn retry_policy(retry: &RetryPolicy) -> rds::RetryPolicy {
 fn mirror_policy(mirror: &Mirror) -> rds::route_action::RequestMirrorPolicy {
     rds::route_action::RequestMirrorPolicy {
         cluster: mirror.cluster.to_string(),
-        runtime_fraction: Some(runtime_fraction(mirror.percent, "")),
+        runtime_fraction: Some(runtime_fraction(mirror.share, "")),
         ..Default::default()
     }
 }
@@ -261,7 +268,10 @@ fn cors_policy(policy: &Cors) -> Any {
             .allow_credentials
             .then_some(true)
             .and_then(bool_value),
-        filter_enabled: Some(runtime_fraction(100, "")),
+        forward_not_matching_preflights: (policy.answers_others)
+            .then(|| bool_value(false))
+            .flatten(),
+        filter_enabled: Some(runtime_fraction(Fraction::ALL, "")),
         ..Default::default()
     })
 }

@@ -59,6 +59,7 @@ fn remembering(memory: &mut Memory, table: &RouteTable, search: RouteSearch) -> 
     }
     let mut configuration = Encoded::of(&rds::RouteConfiguration {
         name: table.name.to_string(),
+        ignore_port_in_host_matching: table.ignore_port,
         typed_per_filter_config: external::of_table(&table.asks),
         // A route may come before its cluster: then it answers 503, and the table is not refused.
         validate_clusters: bool_value(false),

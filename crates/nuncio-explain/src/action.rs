@@ -145,7 +145,7 @@ impl Taken<'_> {
             };
         }
         let mirrors = to.mirrors.iter().map(|mirror| ClusterShare {
-            percent: mirror.percent,
+            percent: mirror.share,
             cluster: cluster(gateway, &mirror.cluster),
         });
         Outcome::Forward(Box::new(Forward {
@@ -239,7 +239,10 @@ impl Taken<'_> {
                     "the request is insecure, and the Host sends those to https \
                  (requestPolicy.insecure.action)"
                 }
-                false => "the Mapping redirects (host_redirect)",
+                false => match &*self.route.origin.resource.kind {
+                    "Mapping" => "the Mapping redirects (host_redirect)",
+                    _ => "its filter RequestRedirect",
+                },
             }
             .to_owned(),
             response_headers: self.response_headers(&seen, told),

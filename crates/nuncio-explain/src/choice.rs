@@ -3,6 +3,7 @@
 use nuncio_model::Gateway;
 use nuncio_model::route::{self, RuntimeFraction, VirtualHost};
 use nuncio_model::runtime::RuntimeValue;
+use nuncio_model::value::Fraction;
 
 use crate::arrival::Arrived;
 use crate::explanation::{Route, Source};
@@ -10,7 +11,7 @@ use crate::matching;
 use crate::pattern::Patterns;
 
 pub(crate) struct Chosen<'g> {
-    pub(crate) percent: u32,
+    pub(crate) share: Fraction,
     /// The route with its index; none is for the rest, which nothing takes.
     pub(crate) route: Option<&'g route::Route>,
     place: usize,
@@ -25,27 +26,27 @@ pub(crate) fn choose<'g>(
     arrived: &Arrived,
 ) -> Vec<Chosen<'g>> {
     let mut chosen = Vec::new();
-    let mut taken = 0;
+    let mut taken = Fraction::NONE;
     let of = host.routes.len();
     for (index, route) in host.routes.iter().enumerate() {
         let fraction = route.matches.fraction.as_ref();
-        let below = fraction.map_or(100, |fraction| percent(gateway, fraction));
+        let below = fraction.map_or(Fraction::ALL, |fraction| share(gateway, fraction));
         if below <= taken || !matching::is_match(patterns, &route.matches, arrived) {
             continue;
         }
         chosen.push(Chosen {
-            percent: below - taken,
+            share: below.without(taken),
             route: Some(route),
             place: index + 1,
             of,
         });
         taken = below;
-        if taken == 100 {
+        if taken == Fraction::ALL {
             return chosen;
         }
     }
     chosen.push(Chosen {
-        percent: 100 - taken,
+        share: Fraction::ALL.without(taken),
         route: None,
         place: 0,
         of,
@@ -54,15 +55,15 @@ pub(crate) fn choose<'g>(
 }
 
 /// The runtime may say another share than the route.
-fn percent(gateway: &Gateway, fraction: &RuntimeFraction) -> u32 {
+fn share(gateway: &Gateway, fraction: &RuntimeFraction) -> Fraction {
     let runtime = gateway.runtime.iter().find_map(|(key, value)| {
         let is_its = fraction.runtime_key.as_deref() == Some(key.as_str());
         match value {
-            RuntimeValue::Number(number) if is_its => Some(*number),
+            RuntimeValue::Number(number) if is_its => Some(Fraction::percent(*number)),
             _ => None,
         }
     });
-    runtime.unwrap_or(fraction.percent).min(100)
+    runtime.unwrap_or(fraction.share)
 }
 
 impl Chosen<'_> {

@@ -67,7 +67,9 @@ pub(crate) fn without_route(
         Some(closest) if host_differs(closest) => port_help(connection, arrived)
             .unwrap_or_else(|| "the hostname of the Mapping is another".to_owned()),
         Some(_) => "see the closest route, and what differs".to_owned(),
-        None => "write a Mapping with a prefix that it begins with".to_owned(),
+        None => {
+            "write a Mapping, or the rule of a route, with a path that it begins with".to_owned()
+        }
     };
     explanation.closest = closest;
     let why = format!(
@@ -80,7 +82,7 @@ pub(crate) fn without_route(
     refused(404, why, help)
 }
 
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     authority
         .rsplit_once(':')
         .map_or(authority, |(name, _)| name)

@@ -7,6 +7,8 @@ use nuncio_model::listener::{
     self, HttpConnectionManager, ListenerFilter, Proxy, TcpProxy, Transport,
 };
 
+use nuncio_model::value::Fraction;
+
 use crate::action::cluster;
 use crate::explanation::{ClusterShare, Explanation, FilterChain, Listener, Outcome, Source};
 use crate::request::{Request, Scheme};
@@ -139,25 +141,28 @@ fn chain_of<'g>(
         return named;
     }
     let any = |wanted: bool| {
-        chains.iter().find(|chain| match &chain.tls {
-            Some(terminated) => wanted && terminated.server_name.is_none(),
-            None => false,
-        })
+        let mut chains = chains.iter();
+        chains.find(|chain| wanted && chain.server_name() == Some(None))
     };
     any(tls).or_else(|| {
         chains.iter().find(|chain| {
             let takes_tls = !inspected || chain.http().is_none();
-            chain.tls.is_none() && (!tls || takes_tls)
+            chain.server_name().is_none() && (!tls || takes_tls)
         })
     })
 }
 
 fn server_name(chain: &listener::FilterChain) -> Option<&str> {
-    let tls = chain.tls.as_ref()?;
-    tls.server_name.as_ref().map(|name| name.as_str())
+    chain.server_name()?.map(|name| name.as_str())
 }
 
 fn takes(chain: &listener::FilterChain) -> String {
+    if let Some(passed) = &chain.passthrough {
+        return match &passed.server_name {
+            Some(name) => format!("TLS for {name}, as it is"),
+            None => "TLS for any name, as it is".to_owned(),
+        };
+    }
     match (&chain.tls, &chain.proxy) {
         (Some(tls), _) => {
             let certificate = match tls.termination.clients.required {
@@ -202,13 +207,14 @@ fn no_chain(listener: &listener::Listener, request: &Request) -> Outcome {
 }
 
 fn tcp(gateway: &Gateway, proxy: &TcpProxy) -> Outcome {
-    let total: u32 = proxy.clusters.iter().map(|each| each.weight).sum();
+    let weights = proxy.clusters.iter().map(|each| u64::from(each.weight));
+    let total: u64 = weights.sum();
     Outcome::Tcp {
         clusters: proxy
             .clusters
             .iter()
             .map(|each| ClusterShare {
-                percent: each.weight * 100 / total.max(1),
+                percent: Fraction::of(each.weight.into(), total),
                 cluster: cluster(gateway, &each.cluster),
             })
             .collect(),

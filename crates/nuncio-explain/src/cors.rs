@@ -21,11 +21,12 @@ pub(crate) fn tell(patterns: &Patterns, policy: &Cors, arrived: &Arrived) -> Opt
         .first("origin")
         .filter(|origin| !origin.is_empty())?;
     let is_allowed = |allowed: &_| string_matches(patterns, allowed, origin) || *allowed == any();
-    if !policy.allow_origins.iter().any(is_allowed) {
-        return None;
-    }
     let asked = arrived.headers.first("access-control-request-method");
     let preflight = arrived.method == "OPTIONS" && asked.is_some_and(|asked| !asked.is_empty());
+    if !policy.allow_origins.iter().any(is_allowed) {
+        let answered = preflight && policy.answers_others;
+        return answered.then(|| Told::Preflight(Vec::new()));
+    }
     let credentials = policy.allow_credentials.then(|| "true".to_owned());
     let list = |items: &[std::sync::Arc<str>]| (!items.is_empty()).then(|| items.join(", "));
     let mut headers = vec![

@@ -1,5 +1,6 @@
 //! What is said of a request, as data.
 
+use nuncio_model::value::Fraction;
 use nuncio_model::{Origin, ResourceId};
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +89,7 @@ pub struct VirtualHost {
 /// A part of the requests that are like this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Share {
-    pub percent: u32,
+    pub percent: Fraction,
     pub route: Option<Route>,
     /// Services that are asked about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,7 +156,7 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterShare {
-    pub percent: u32,
+    pub percent: Fraction,
     pub cluster: Cluster,
 }
 
@@ -226,7 +227,7 @@ impl Explanation {
     /// Every request like this one ends so.
     pub(crate) fn end(&mut self, outcome: Outcome) {
         self.outcomes = vec![Share {
-            percent: 100,
+            percent: Fraction::ALL,
             route: None,
             checks: Vec::new(),
             outcome,

@@ -127,7 +127,7 @@ impl<'g> Explainer<'g> {
                 ),
             };
             explanation.outcomes.push(Share {
-                percent: chosen.percent,
+                percent: chosen.share,
                 route: chosen.described(),
                 checks: match stopped {
                     Some(_) => Vec::new(),

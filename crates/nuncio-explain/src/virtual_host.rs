@@ -3,6 +3,7 @@
 
 use nuncio_model::route::{self, RouteTable};
 
+use crate::closest::without_port;
 use crate::explanation::{Source, VirtualHost};
 
 pub(crate) struct Found<'g> {
@@ -21,7 +22,11 @@ impl Found<'_> {
 }
 
 pub(crate) fn find<'g>(table: &'g RouteTable, authority: &str) -> Option<Found<'g>> {
-    let name = &*authority.to_ascii_lowercase();
+    let name = authority.to_ascii_lowercase();
+    let name = match table.ignore_port {
+        true => without_port(&name),
+        false => &name,
+    };
     let domains = table.virtual_hosts.iter().flat_map(|host| {
         let domains = host.domains.iter().enumerate();
         domains.map(move |(at, domain)| (rank(domain.as_str(), name), host, at))

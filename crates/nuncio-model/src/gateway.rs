@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::cluster::{Cluster, EndpointSet};
 use crate::filter::HttpFilter;
-use crate::listener::{Listener, Ready};
+use crate::listener::{DatagramListener, Listener, Ready};
 use crate::route::RouteTable;
 use crate::runtime::Runtime;
 use crate::tls::Secret;
@@ -19,6 +19,8 @@ pub type Named<T> = OrdMap<Arc<str>, Arc<T>>;
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
 pub struct Gateway {
     pub listeners: Named<Listener>,
+    /// No name of one is that of another listener.
+    pub datagram_listeners: Named<DatagramListener>,
     pub route_tables: Named<RouteTable>,
     pub clusters: Named<Cluster>,
     pub endpoints: Named<EndpointSet>,

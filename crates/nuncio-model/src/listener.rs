@@ -30,6 +30,20 @@ pub struct Listener {
     pub filter_chains: Vec<FilterChain>,
 }
 
+/// A port of UDP whose datagrams are passed on (`filters.udp.udp_proxy.v3.UdpProxyConfig`): all of one
+/// client's port to one endpoint, until there are none for a while.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct DatagramListener {
+    /// Stable for as long as the resource that asked for it lives.
+    pub name: Arc<str>,
+    pub origin: Origin,
+    pub address: IpAddr,
+    pub port: u16,
+    pub stat_prefix: Arc<str>,
+    /// At least one.
+    pub clusters: Vec<WeightedCluster>,
+}
+
 /// TCP and QUIC ports are apart: two listeners may have one number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 pub enum Transport {
@@ -64,13 +78,25 @@ pub enum ListenerFilter {
 pub struct FilterChain {
     pub name: Arc<str>,
     pub origin: Origin,
-    /// TLS is terminated here. Without, HTTP takes cleartext connections, and a TCP proxy all that
-    /// no other chain takes.
+    /// TLS is terminated here.
     pub tls: Option<DownstreamTls>,
+    /// TLS that is not terminated here. Without both, HTTP takes cleartext connections, and a TCP proxy
+    /// all that no other chain takes.
+    pub passthrough: Option<Passthrough>,
     pub proxy: Proxy,
 }
 
 impl FilterChain {
+    /// Which connections with TLS it takes; `None` is none but as a chain for all bytes.
+    pub fn server_name(&self) -> Option<Option<&ServerName>> {
+        let terminated = self.tls.as_ref().map(|tls| tls.server_name.as_ref());
+        let passed = self
+            .passthrough
+            .as_ref()
+            .map(|tls| tls.server_name.as_ref());
+        terminated.or(passed)
+    }
+
     pub fn http(&self) -> Option<&HttpConnectionManager> {
         match &self.proxy {
             Proxy::Http(http) => Some(http),
@@ -111,6 +137,13 @@ pub struct DownstreamTls {
     /// Connections that name this server; `None` is every other TLS connection.
     pub server_name: Option<ServerName>,
     pub termination: Termination,
+}
+
+/// TLS that the upstream terminates.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Passthrough {
+    /// As [`DownstreamTls::server_name`].
+    pub server_name: Option<ServerName>,
 }
 
 /// The HTTP connection manager of a chain.

@@ -12,8 +12,8 @@ use crate::external::{Asks, Checks};
 use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
-    Domain, FormatString, HeaderName, HostLiteral, MatchHeaderName, PathLiteral, PathSegments,
-    Regex,
+    Domain, FormatString, Fraction, HeaderName, HostLiteral, MatchHeaderName, PathLiteral,
+    PathSegments, Regex,
 };
 
 /// The routes of one or more filter chains (`config.route.v3.RouteConfiguration`).
@@ -22,6 +22,8 @@ pub struct RouteTable {
     /// Named after its listener, never after its contents: a renamed table drains connections.
     pub name: Arc<str>,
     pub virtual_hosts: Vec<VirtualHost>,
+    /// Whether `a.example:8080` in a request is the domain `a.example`.
+    pub ignore_port: bool,
     pub asks: Asks,
 }
 
@@ -98,12 +100,11 @@ pub enum StringMatch {
     Regex(Regex),
 }
 
-/// A share of requests in percent. Entries with one key and consecutive cumulative shares split
-/// traffic, because Envoy draws one random number a request.
+/// A share of requests. Entries with one key and consecutive cumulative shares split traffic, because
+/// Envoy draws one random number a request.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct RuntimeFraction {
-    /// 0 to 100.
-    pub percent: u32,
+    pub share: Fraction,
     pub runtime_key: Option<Arc<str>>,
 }
 
@@ -188,8 +189,13 @@ pub enum HostRewrite {
 pub struct RetryPolicy {
     /// Envoy's conditions (`x-envoy-retry-on`), each a known word.
     pub retry_on: Vec<Arc<str>>,
+    /// Answers with these are tried again, where `retry_on` says so (`retriable-status-codes`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<u16>,
     pub num_retries: Option<u32>,
     pub per_try_timeout: Option<Duration>,
+    /// Before the first try again; `None` is Envoy's 25 ms.
+    pub back_off: Option<Duration>,
 }
 
 /// `config.route.v3.CorsPolicy` / `filters.http.cors.v3.CorsPolicy`.
@@ -202,13 +208,16 @@ pub struct Cors {
     pub allow_credentials: bool,
     /// Seconds, as the header has it.
     pub max_age: Option<Arc<str>>,
+    /// Whether Envoy answers a browser that asks for another origin too, without a word of CORS; else
+    /// the upstream does.
+    pub answers_others: bool,
 }
 
 /// A copy of requests to another cluster, whose answers are thrown away.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Mirror {
     pub cluster: Arc<str>,
-    pub percent: u32,
+    pub share: Fraction,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize)]

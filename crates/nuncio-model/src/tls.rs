@@ -39,6 +39,18 @@ pub struct Validation {
     pub trusted_ca: Arc<str>,
     /// Certificates that are not taken any more. Envoy then wants a list of every authority.
     pub crl: Option<Arc<str>>,
+    /// Whether one that does not come from there is taken all the same.
+    pub accept_untrusted: bool,
+    /// Of these names a certificate must have one; where there are none, any name is right.
+    pub names: Vec<SubjectName>,
+}
+
+/// A name in a certificate (`SubjectAltNameMatcher`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+pub enum SubjectName {
+    /// Wildcards in the certificate count.
+    Dns(Arc<str>),
+    Uri(Arc<str>),
 }
 
 impl fmt::Debug for SecretKind {

@@ -241,10 +241,12 @@ fn read(
         )?,
     };
     let generation = metadata.get("generation").and_then(Value::as_i64);
+    let creation = metadata.get("creationTimestamp").and_then(Value::as_str);
     let mut meta = ObjectMeta {
         name,
         namespace,
         generation,
+        creation_timestamp: creation.map(Into::into),
         ..ObjectMeta::default()
     };
     let mut warnings = Vec::new();

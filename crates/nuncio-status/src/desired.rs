@@ -2,8 +2,8 @@
 
 use nuncio_api::core::LoadBalancerStatus;
 use nuncio_api::getambassador::{self, crd};
-use nuncio_api::ingress;
 use nuncio_api::status::{ACCEPTED, Condition, Status};
+use nuncio_api::{gateway_api, ingress};
 use nuncio_model::{Entry, Reason, ResourceId, Severity};
 use nuncio_translate::getambassador::Places;
 
@@ -28,6 +28,15 @@ pub(crate) fn status(scene: &Scene, index: &Index, id: &ResourceId) -> Option<St
             load_balancer,
             ..Status::default()
         });
+    }
+    if &*id.group == gateway_api::GROUP {
+        // What was said of a route that is no longer one of a Gateway of nuncio's is taken back.
+        let nothing = || Status {
+            parents: Some(Vec::new()),
+            ..Status::default()
+        };
+        let says = scene.gateway.get(id).cloned();
+        return says.or_else(|| gateway_api::ROUTE_KINDS.contains(&&*id.kind).then(nothing));
     }
     if &*id.group != getambassador::GROUP || crd::KINDS.iter().all(|kind| kind.kind != &*id.kind) {
         return None;

@@ -13,6 +13,7 @@
 mod desired;
 mod event;
 mod lease;
+mod merge;
 mod queue;
 mod scene;
 mod trouble;

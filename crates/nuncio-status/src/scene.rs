@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nuncio_model::{Entry, Report, ResourceId};
 use nuncio_translate::getambassador::{Attached, HostInfo, Inventory, Places};
-use nuncio_translate::{Elements, ingress};
+use nuncio_translate::{Elements, gateway_api, ingress};
 
 /// Everything that a status is made of.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,7 @@ pub struct Scene {
     pub attached: Arc<Attached>,
     pub elements: Elements,
     pub ingress: Arc<ingress::Status>,
+    pub gateway: Arc<gateway_api::Statuses>,
     /// Of those that stand in annotations and are in the report, the objects that have those.
     pub parents: Arc<BTreeMap<Arc<ResourceId>, ResourceId>>,
 }
@@ -26,7 +27,9 @@ impl Scene {
     /// Whether a resource counts that is an object of its own.
     pub(crate) fn has(&self, id: &ResourceId) -> bool {
         let ingresses = &self.ingress.ingresses;
-        self.elements.generation(id).is_some() || ingresses.iter().any(|served| **served == *id)
+        self.elements.generation(id).is_some()
+            || ingresses.iter().any(|served| **served == *id)
+            || self.gateway.contains_key(id)
     }
 
     /// What there is to say of a resource.
@@ -88,6 +91,9 @@ impl Index {
             changed.extend(other);
             self.hosts = hosts;
         }
+        if !Arc::ptr_eq(&before.gateway, &now.gateway) {
+            changed.extend(keys_that_differ(&before.gateway, &now.gateway));
+        }
         if !Arc::ptr_eq(&before.ingress, &now.ingress) && before.ingress != now.ingress {
             let same = before.ingress.addresses == now.ingress.addresses;
             let ingresses: HashSet<_> = now.ingress.ingresses.iter().cloned().collect();
@@ -127,14 +133,12 @@ pub(crate) fn entries_changed(
     changed.into_iter()
 }
 
-fn keys_that_differ(
-    old: &BTreeMap<Arc<ResourceId>, Places>,
-    new: &BTreeMap<Arc<ResourceId>, Places>,
+fn keys_that_differ<T: PartialEq>(
+    old: &BTreeMap<Arc<ResourceId>, T>,
+    new: &BTreeMap<Arc<ResourceId>, T>,
 ) -> Vec<Arc<ResourceId>> {
     let gone = old.keys().filter(|id| !new.contains_key(*id));
-    let other = new
-        .iter()
-        .filter(|(id, places)| old.get(*id) != Some(places));
+    let other = new.iter().filter(|(id, says)| old.get(*id) != Some(says));
     gone.chain(other.map(|(id, _)| id)).cloned().collect()
 }
 
@@ -177,6 +181,7 @@ mod tests {
                 attached: Arc::new(translation.attached),
                 elements: self.store.elements(),
                 ingress: Arc::new(translation.ingress_status),
+                gateway: translation.gateway_status,
                 parents: Arc::default(),
             };
             let changed = self.index.update(&self.scene, &scene);

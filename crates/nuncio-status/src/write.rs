@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, GetParams, Patch, PatchParams};
 use kube::core::Request;
 use kube::{Client, Resource as _};
 use nuncio_api::status::Status;
@@ -37,20 +37,63 @@ pub(crate) enum Outcome {
     Failed(String),
 }
 
-/// Writes a status by server-side apply. What others wrote into it stays.
+/// What an object's status says, whoever wrote it, and which version of the object that is.
+pub(crate) struct Current {
+    pub(crate) status: Status,
+    version: Option<String>,
+}
+
+/// Reads the status of an object.
+pub(crate) async fn read(
+    client: &Client,
+    resource: &ApiResource,
+    id: &ResourceId,
+) -> Result<Current, Outcome> {
+    let path = DynamicObject::url_path(resource, namespace(id));
+    let request = Request::new(path).get(&id.name, &GetParams::default());
+    let request = request.map_err(|error| Outcome::Refused(error.to_string()))?;
+    match timeout(PATIENCE, client.request::<DynamicObject>(request)).await {
+        Ok(Ok(object)) => Ok(Current {
+            version: object.metadata.resource_version,
+            status: object
+                .data
+                .get("status")
+                .and_then(|status| serde_json::from_value(status.clone()).ok())
+                .unwrap_or_default(),
+        }),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(Outcome::Gone),
+        Ok(Err(error)) => Err(outcome(&error)),
+        Err(_) => Err(Outcome::Unreachable),
+    }
+}
+
+fn namespace(id: &ResourceId) -> Option<&str> {
+    (!id.namespace.is_empty()).then_some(&*id.namespace)
+}
+
+/// Writes a status by server-side apply. What others wrote into it stays. One that was made of another
+/// is written only over that.
 pub(crate) async fn write(
     client: &Client,
     resource: &ApiResource,
     id: &ResourceId,
     status: &Status,
+    over: Option<&Current>,
 ) -> Outcome {
+    let mut metadata = json!({"name": &*id.name});
+    if let Some(namespace) = namespace(id) {
+        metadata["namespace"] = namespace.into();
+    }
+    if let Some(version) = over.and_then(|over| over.version.as_deref()) {
+        metadata["resourceVersion"] = version.into();
+    }
     let body = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
-        "metadata": {"name": &*id.name, "namespace": &*id.namespace},
+        "metadata": metadata,
         "status": status,
     });
-    let path = DynamicObject::url_path(resource, Some(&*id.namespace));
+    let path = DynamicObject::url_path(resource, namespace(id));
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&body);
     let request = match Request::new(path).patch_subresource("status", &id.name, &params, &patch) {

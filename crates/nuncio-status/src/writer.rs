@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
+use kube::api::ApiResource;
+use nuncio_api::gateway_api;
 use nuncio_api::status::Status;
 use nuncio_model::ResourceId;
 use nuncio_sources::cluster::Standing;
@@ -15,10 +17,11 @@ use tokio::time::sleep_until;
 
 use crate::desired::{self, IN_EFFECT, Verdict, as_emissary};
 use crate::event::{Events, Said};
+use crate::merge::merge;
 use crate::queue::{Bucket, Queue, Urgency};
 use crate::scene::{Index, Scene, entries_changed};
 use crate::trouble::Troubles;
-use crate::write::{Outcome, write};
+use crate::write::{Outcome, read, write};
 use crate::{Config, Figures, Written, of_error};
 
 /// So many objects are looked at before anything else has its turn.
@@ -315,9 +318,31 @@ impl Writer {
                 self.queue.push(&id, Urgency::Soon);
                 return;
             }
-            with_times(&mut status, &standing);
+            if &*id.group != gateway_api::GROUP {
+                with_times(&mut status, &standing);
+            }
             self.write(&id, &status, &standing).await;
             return;
+        }
+    }
+
+    /// A status of the Gateway API has parts of others beside nuncio's own, and many times.
+    async fn write_over(
+        &self,
+        resource: &ApiResource,
+        id: &ResourceId,
+        status: &Status,
+    ) -> Outcome {
+        let client = &self.config.client;
+        if &*id.group != gateway_api::GROUP {
+            return write(client, resource, id, status, None).await;
+        }
+        match read(client, resource, id).await {
+            Ok(current) => {
+                let merged = merge(status.clone(), &current.status, now());
+                write(client, resource, id, &merged, Some(&current)).await
+            }
+            Err(outcome) => outcome,
         }
     }
 
@@ -325,7 +350,7 @@ impl Writer {
         let Some(resource) = self.config.standings.resource(id) else {
             return;
         };
-        let outcome = write(&self.config.client, &resource, id, status).await;
+        let outcome = self.write_over(&resource, id, status).await;
         let now = Instant::now();
         tracing::debug!(%id, ?outcome, "wrote its status");
         if let Outcome::Busy(_) | Outcome::Unreachable = outcome {
@@ -438,6 +463,11 @@ impl Writer {
     }
 }
 
+/// The API server keeps whole seconds.
+fn now() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default()
+}
+
 /// Since when it is as it is.
 fn with_times(status: &mut Status, standing: &Standing) {
     let Some(condition) = status.conditions.first_mut() else {
@@ -448,9 +478,7 @@ fn with_times(status: &mut Status, standing: &Standing) {
     let since = before
         .filter(|before| before.accepted == accepted)
         .and_then(|before| before.since);
-    // The API server keeps whole seconds of it.
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let since = since.unwrap_or(now).to_string();
+    let since = since.unwrap_or_else(now).to_string();
     if status.state.as_deref() == Some("Error") {
         status.error_timestamp = Some(since.clone());
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nuncio_model::ResourceId;
 use nuncio_model::cluster::Endpoint;
 
-use crate::resolve::{Resolved, Through, resolve_service};
+use crate::resolve::{Protocol, Resolved, Through, resolve_port};
 use crate::store::Store;
 
 /// Which endpoints some work has read, and what it made of them. Mostly it is one Service's.
@@ -22,12 +22,24 @@ struct EndpointRead {
     set: Arc<str>,
     through: Through,
     port: u16,
+    protocol: Protocol,
     /// Is part of the report.
     note: Option<Box<str>>,
 }
 
 impl EndpointReads {
     pub(crate) fn record(&mut self, through: Through, port: u16, resolved: &Resolved) {
+        self.record_port(through, port, Protocol::First, resolved);
+    }
+
+    /// The same of one for a protocol.
+    pub(crate) fn record_port(
+        &mut self,
+        through: Through,
+        port: u16,
+        protocol: Protocol,
+        resolved: &Resolved,
+    ) {
         if let Resolved::Service {
             id, set_name, note, ..
         } = resolved
@@ -37,6 +49,7 @@ impl EndpointReads {
                 set: Arc::clone(set_name),
                 through,
                 port,
+                protocol,
                 note: note.as_deref().map(Into::into),
             };
             if !self.0.contains(&read) {
@@ -57,6 +70,12 @@ impl EndpointReads {
         self
     }
 
+    /// Whether a Service was always read for this.
+    pub(crate) fn all_through(&self, service: &ResourceId, through: Through) -> bool {
+        let mut reads = self.0.iter().filter(|read| *read.service == *service);
+        reads.all(|read| read.through == through)
+    }
+
     /// The sets of a Service as they are now. `None` if something is to be said of one of them, or no
     /// longer: then more than its endpoints is another.
     pub(crate) fn of_service(
@@ -69,18 +88,23 @@ impl EndpointReads {
             return Some(BTreeMap::new());
         };
         let reads = self.0.iter().filter(|read| read.service == service.id);
-        let now =
-            |read: &EndpointRead| match resolve_service(store, service, read.through, read.port) {
-                Resolved::Service {
-                    set_name,
-                    endpoints,
-                    note,
-                    ..
-                } if set_name == read.set && note.as_deref() == read.note.as_deref() => {
-                    Some((set_name, endpoints))
-                }
-                _ => None,
-            };
+        let now = |read: &EndpointRead| match resolve_port(
+            store,
+            service,
+            read.through,
+            read.port,
+            read.protocol,
+        ) {
+            Resolved::Service {
+                set_name,
+                endpoints,
+                note,
+                ..
+            } if set_name == read.set && note.as_deref() == read.note.as_deref() => {
+                Some((set_name, endpoints))
+            }
+            _ => None,
+        };
         reads.map(now).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! From resources to the model: the store, and one front end for each API.
 //!
 //! ```text
-//!  RawObject ──▶ store ──▶ ingress ──▶ getambassador ──▶ Gateway
-//!                  │          │              │              + inventory, for the diagnostics
-//!                  └────── report ◀──────────┘
+//!  RawObject ──▶ store ──▶ ingress ──▶ getambassador ──▶ gateway_api ──▶ Gateway
+//!                  │          │              │                │            + inventory, for the
+//!                  └────── report ◀──────────┴────────────────┘              diagnostics
 //! ```
 //!
 //! Everything here is pure: no I/O, no clock, no async. Nothing here fails: what is wrong with a
@@ -13,6 +13,7 @@ pub mod certificate;
 mod consul;
 mod endpoints;
 mod few;
+pub mod gateway_api;
 pub mod getambassador;
 pub mod ingress;
 pub mod resolve;
@@ -23,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use endpoints::EndpointReads;
+use gateway_api::{Fragment, Surroundings};
 use getambassador::{Attached, Inventory, Kept};
 use ingress::Ingresses;
 use nuncio_model::cluster::Endpoint;
@@ -50,6 +52,8 @@ pub struct Translation {
     /// Those of them whose endpoints stand among those of another.
     joined_consul: BTreeSet<Arc<ConsulService>>,
     pub ingress_status: ingress::Status,
+    /// What the status of objects of the Gateway API is to say.
+    pub gateway_status: Arc<gateway_api::Statuses>,
     endpoint_reads: EndpointReads,
 }
 
@@ -67,6 +71,7 @@ pub fn translate(
 pub struct Translator {
     settings: Settings,
     ingresses: Option<(Ingresses, Reads)>,
+    gateways: Option<(Fragment, Surroundings, Reads)>,
     kept: Kept,
     /// Of the last translation, beside those that are kept.
     endpoint_reads: EndpointReads,
@@ -78,6 +83,7 @@ impl Translator {
         Self {
             settings,
             ingresses: None,
+            gateways: None,
             kept: Kept::default(),
             endpoint_reads: EndpointReads::default(),
             joined_consul: BTreeSet::new(),
@@ -120,12 +126,30 @@ impl Translator {
             changed: &changed,
             made_changed,
         };
-        let mut translation = getambassador::translate(&input, &mut self.kept);
+        let (mut translation, surroundings) = getambassador::translate(&input, &mut self.kept);
+        let gateways = self
+            .gateways
+            .take()
+            .filter(|(_, around, reads)| *around == surroundings && !changed.has_any(reads));
+        let anew = || {
+            let translate = || gateway_api::translate(store, &self.settings, &surroundings);
+            let (fragment, reads) = store::record(translate);
+            (fragment, surroundings.clone(), reads)
+        };
+        let gateways = gateways.unwrap_or_else(anew);
+        let fragment = &gateways.0;
+        fragment.add_to(&mut translation.gateway);
+        translation.files.extend(fragment.files.iter().cloned());
+        translation.gateway_status = Arc::clone(&fragment.status);
         translation.ingress_status = ingresses.status.clone();
         store.as_written(&mut translation.report);
         translation
             .report
             .extend(ingresses.report.entries().iter().cloned());
+        translation
+            .report
+            .extend(gateways.0.report.entries().iter().cloned());
+        self.gateways = Some(gateways);
         translation.report.extend(store.report());
         translation.report.sort();
         self.ingresses = Some((ingresses, reads));
@@ -143,6 +167,9 @@ impl Translator {
     ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
         let mut sets = self.kept.endpoints_of(store, namespace, name)?;
         sets.extend(self.endpoint_reads.of_service(store, namespace, name)?);
+        if let Some((gateways, ..)) = &self.gateways {
+            sets.extend(gateways.endpoints_of(store, namespace, name)?);
+        }
         Some(sets)
     }
 

@@ -69,6 +69,29 @@ pub(crate) fn resolve_service(
     through: Through,
     port: u16,
 ) -> Resolved {
+    resolve_port(store, service, through, port, Protocol::First)
+}
+
+/// Of which of a Service's ports with one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// The first, whichever protocol it is of.
+    First,
+    Udp,
+}
+
+/// Resolves a port of a Service for a protocol.
+pub(crate) fn resolve_port(
+    store: &Store,
+    service: &Object<ServiceSpec>,
+    through: Through,
+    port: u16,
+    protocol: Protocol,
+) -> Resolved {
+    let suffix = match protocol {
+        Protocol::First => "",
+        Protocol::Udp => "/udp",
+    };
     if service.spec.type_.as_deref() == Some("ExternalName") {
         return match service.spec.external_name.as_deref() {
             Some(name) if !name.is_empty() => {
@@ -82,7 +105,12 @@ pub(crate) fn resolve_service(
             ),
         };
     }
-    let listed = service.spec.ports.iter().find(|p| p.port == port);
+    let is_its = |listed: &&ServicePort| match protocol {
+        Protocol::First => true,
+        Protocol::Udp => listed.protocol.as_deref() == Some("UDP"),
+    };
+    let mut ports = service.spec.ports.iter().filter(is_its);
+    let listed = ports.find(|p| p.port == port);
     let no_such_port = || {
         let ports: Vec<_> = service
             .spec
@@ -100,13 +128,14 @@ pub(crate) fn resolve_service(
         )
     };
     if through == Through::Endpoints {
-        let set = format!("k8s/{}/{}/{port}", service.namespace(), service.name());
+        let (namespace, name) = (service.namespace(), service.name());
+        let set = format!("k8s/{namespace}/{name}/{port}{suffix}");
         return match listed {
             Some(listed) => by_endpoints(store, service, listed, set),
             None => known(service, set, BTreeSet::new(), Some(no_such_port())),
         };
     }
-    let set = format!("{}/{}/{port}", service.namespace(), service.name());
+    let set = format!("{}/{}/{port}{suffix}", service.namespace(), service.name());
     match cluster_ip(&service.spec) {
         ClusterIp::Address(address) => known(
             service,

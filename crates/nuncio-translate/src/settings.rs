@@ -11,6 +11,8 @@ pub struct Settings {
     pub namespace: String,
     /// Address that Listeners bind.
     pub bind_address: IpAddr,
+    /// Addresses that Gateways are given, one each; without any they all listen on `bind_address`.
+    pub gateway_addresses: Arc<[IpAddr]>,
     /// Socket of Envoy's admin interface.
     pub envoy_admin: Arc<str>,
     /// Where Envoy itself says that it serves.
@@ -48,6 +50,7 @@ impl Settings {
         Self {
             namespace: scope.namespace.clone(),
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
+            gateway_addresses: Arc::default(),
             envoy_admin: "admin.sock".into(),
             ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),

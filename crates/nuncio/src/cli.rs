@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,8 +13,8 @@ use nuncio_api::getambassador::crd::WebhookService;
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
-/// nuncio reads Emissary's resources (Listener, Host, Mapping) and Ingresses from a folder of YAML
-/// or from a cluster and serves them through Envoy. A change is served at once and drops nothing.
+/// nuncio reads Emissary's resources (Listener, Host, Mapping), Ingresses and those of the Gateway
+/// API from a folder of YAML or from a cluster and serves them through Envoy. A change is served at once and drops nothing.
 #[derive(Parser, Debug)]
 #[command(name = "nuncio", version, disable_version_flag = true)]
 #[command(after_help = "\
@@ -95,6 +96,12 @@ pub struct RunArgs {
         env = "AMBASSADOR_ENVOY_BIND_ADDRESS"
     )]
     pub bind: IpAddr,
+
+    /// Addresses of this machine that Gateways are given, one each: addresses and ranges such as
+    /// 192.0.2.10-192.0.2.29, with commas between them. Without, all Gateways listen on --bind, and
+    /// share its ports.
+    #[arg(long, value_name = "ADDRESSES", env = "NUNCIO_GATEWAY_ADDRESSES")]
+    pub gateway_addresses: Option<GatewayAddresses>,
 
     /// The Envoy program; without, `envoy` is looked for in PATH.
     #[arg(long, value_name = "PATH", env = "NUNCIO_ENVOY")]
@@ -209,6 +216,41 @@ pub struct RunArgs {
         env = "AES_LOG_LEVEL"
     )]
     pub log_level: String,
+}
+
+/// Addresses, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayAddresses(pub Vec<IpAddr>);
+
+impl FromStr for GatewayAddresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        /// More than that nobody means.
+        const MOST: u128 = 65_536;
+        let address = |text: &str| {
+            let parsed = text.trim().parse::<IpAddr>();
+            parsed.map_err(|_| format!("\"{}\" is not an address", text.escape_debug()))
+        };
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let mut all = BTreeSet::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (address(first)?, address(last)?);
+            let (from, to) = (bits(first), bits(last));
+            if first.is_ipv4() != last.is_ipv4() || from > to || to - from >= MOST {
+                return Err(format!("{part} is not a range of at most {MOST} addresses"));
+            }
+            all.extend((from..=to).map(|bits| match first {
+                IpAddr::V4(_) => Ipv4Addr::from_bits(bits as u32).into(),
+                IpAddr::V6(_) => IpAddr::from(Ipv6Addr::from_bits(bits)),
+            }));
+        }
+        Ok(Self(all.into_iter().collect()))
+    }
 }
 
 /// Be the first process of a container: keep `nuncio run` running, so that Envoy outlives it.

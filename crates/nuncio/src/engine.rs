@@ -15,7 +15,7 @@ use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_sources::consul::News;
 use nuncio_translate::getambassador::{Attached, Inventory};
-use nuncio_translate::{Elements, Settings, Store, Touched, Translator, ingress};
+use nuncio_translate::{Elements, Settings, Store, Touched, Translator, gateway_api, ingress};
 use nuncio_xds::{Refusal, Status};
 use tokio::sync::watch;
 
@@ -39,6 +39,8 @@ pub struct Served {
     /// Services whose endpoints a Consul knows.
     pub consul: Arc<BTreeSet<Arc<ConsulService>>>,
     pub ingress_status: Arc<ingress::Status>,
+    /// What the status of objects of the Gateway API is to say.
+    pub gateway_status: Arc<gateway_api::Statuses>,
     /// Emissary's keys of the resources that the report is about.
     pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
     /// Of those that stand in annotations, the objects that have those.
@@ -298,6 +300,7 @@ impl Engine {
             attached: Arc::new(translation.attached),
             consul: Arc::new(translation.consul),
             ingress_status: Arc::new(translation.ingress_status),
+            gateway_status: translation.gateway_status,
             keys: Arc::new(keys),
             parents: Arc::new(parents),
             snapshot: Arc::new(snapshot),
@@ -343,7 +346,11 @@ impl Served {
             ResourceType::Runtime => None,
             ResourceType::Secret => self.gateway.secrets.get(name).map(|c| &c.origin),
             ResourceType::ExtensionConfig => self.gateway.filters.get(name).map(|f| &f.origin),
-            ResourceType::Listener => self.gateway.listeners.get(name).map(|l| &l.origin),
+            ResourceType::Listener => {
+                let listener = self.gateway.listeners.get(name).map(|l| &l.origin);
+                let datagrams = || Some(&self.gateway.datagram_listeners.get(name)?.origin);
+                listener.or_else(datagrams)
+            }
             // A table has the routes of many; its listener is what a person looks for first.
             ResourceType::RouteConfiguration => self
                 .gateway

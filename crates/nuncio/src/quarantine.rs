@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nuncio_api::{ObjectKey, RawObject, getambassador, ingress};
+use nuncio_api::{ObjectKey, RawObject, gateway_api, getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 
 mod inquiry;
@@ -170,6 +170,8 @@ fn rank(group: &str, kind: &str) -> Option<Rank> {
         }
         (getambassador::GROUP, "TCPMapping" | "Mapping" | "AuthService" | "RateLimitService")
         | (ingress::GROUP, "Ingress") => Some(Rank::Route),
+        (gateway_api::GROUP, kind) if gateway_api::ROUTE_KINDS.contains(&kind) => Some(Rank::Route),
+        (gateway_api::GROUP, "Gateway" | "ListenerSet" | "BackendTLSPolicy") => Some(Rank::Shared),
         (getambassador::GROUP, "Host") => Some(Rank::Host),
         _ => None,
     }
@@ -184,6 +186,7 @@ fn can_be_left_out(at: &Origin) -> bool {
             key.is_some_and(|key| HARMLESS_KEYS.contains(&key))
         }
         (getambassador::GROUP, "TLSContext" | "Listener") => false,
+        (gateway_api::GROUP, kind) => gateway_api::ROUTE_KINDS.contains(&kind),
         (group, kind) => rank(group, kind).is_some(),
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nuncio_api::{getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress};
 use nuncio_model::{Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_status::{Candidate, Config, Scene, StatusWriter};
@@ -45,7 +45,12 @@ pub(crate) fn start(
 /// The objects that a change set has anew, as far as their status is written.
 pub(crate) fn written(changes: &ChangeSet) -> Vec<ResourceId> {
     let objects = changes.upserted.iter().map(|object| object.key());
-    let have_status = |group: &str| matches!(group, getambassador::GROUP | ingress::GROUP);
+    let have_status = |group: &str| {
+        matches!(
+            group,
+            getambassador::GROUP | ingress::GROUP | gateway_api::GROUP
+        )
+    };
     objects
         .filter(|key| have_status(&key.group))
         .map(|key| ResourceId::new(key.group, key.kind, key.namespace, key.name))
@@ -61,6 +66,7 @@ pub(crate) fn scene(served: &Served, report: Report) -> Scene {
         attached: Arc::clone(&served.attached),
         elements: served.elements.clone(),
         ingress: Arc::clone(&served.ingress_status),
+        gateway: Arc::clone(&served.gateway_status),
         parents: Arc::clone(&served.parents),
     }
 }

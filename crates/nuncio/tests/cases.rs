@@ -21,6 +21,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, positions};
+use nuncio_translate::gateway_api::Statuses;
 use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use serde_json::{Map, Value, json};
@@ -71,6 +72,7 @@ struct Outcome {
     snapshot: Snapshot,
     report: Report,
     store: Store,
+    gateway_status: Arc<Statuses>,
     input: String,
 }
 
@@ -115,13 +117,19 @@ impl Case {
 
     fn check(&self) -> Result<(), Failed> {
         let outcome = self.run();
-        let files = [
+        let mut files = vec![
             (
                 "envoy.yaml",
                 yaml(&envoy(&outcome.snapshot, self.name != UNABRIDGED)),
             ),
             ("report.yaml", yaml(&report(&outcome))),
         ];
+        if !outcome.gateway_status.is_empty() {
+            files.push((
+                "status.yaml",
+                yaml(&gateway_status(&outcome.gateway_status)),
+            ));
+        }
         let mut differences = String::new();
         for (name, actual) in files {
             let path = self.folder.join(name);
@@ -176,8 +184,19 @@ fn translate(
         snapshot: nuncio_envoy::encode(&translation.gateway),
         report,
         store,
+        gateway_status: translation.gateway_status,
         input: input.to_owned(),
     }
+}
+
+/// What the status of each object of the Gateway API says. A GatewayClass's features are left out.
+fn gateway_status(statuses: &Statuses) -> Value {
+    let statuses = statuses.iter().map(|(id, status)| {
+        let mut status = serde_json::to_value(status).unwrap();
+        status.as_object_mut().unwrap().remove("supportedFeatures");
+        (id.to_string(), status)
+    });
+    Value::Object(statuses.collect())
 }
 
 fn yaml(value: &Value) -> String {

@@ -198,9 +198,42 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         ("KubernetesEndpointResolver endpoint", "apiVersion: getambassador.io/v3alpha1\nkind: KubernetesEndpointResolver\nmetadata: {name: endpoint, namespace: default}\nspec: {}\n"),
     ])
     .prop_map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let gateway = (
+        0..2u32,
+        select(vec![
+            "listeners: [{name: http, port: 8080, protocol: HTTP}]",
+            "listeners: [{name: http, port: 8090, protocol: HTTP}]",
+            "listeners: [{name: a, port: 8090, protocol: HTTP, hostname: a.example}, {name: wild, port: 8090, protocol: HTTP, hostname: \"*.example\"}]",
+            "listeners: [{name: tls, port: 8091, protocol: HTTPS, tls: {certificateRefs: [{name: s}]}}, {name: tcp, port: 9000, protocol: TCP}]",
+        ]),
+    )
+        .prop_map(|(n, spec)| {
+            let text = format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g{n}, namespace: default, generation: 1}}\n\
+                 spec: {{gatewayClassName: emissary, {spec}}}\n"
+            );
+            (format!("Gateway g{n}"), text)
+        });
+    let route = (
+        0..3u32,
+        select(vec!["", "hostnames: [a.example], ", "hostnames: [\"*.example\", b.test], "]),
+        select(vec!["", "sectionName: wild, ", "port: 8090, "]),
+        select(vec!["/", "/0", "/0/x"]),
+        select(vec!["a, port: 80", "b, port: 81", "c, port: 80, weight: 3", "d, port: 80", "a, namespace: other, port: 80"]),
+        select(vec!["", "{name: b, port: 80}, "]),
+    )
+        .prop_map(|(n, hostnames, section, path, backend, more)| {
+            let text = format!(
+                "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r{n}, namespace: default}}\n\
+                 spec: {{parentRefs: [{{{section}name: g0}}, {{name: g1}}], {hostnames}\
+                 rules: [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{more}{{name: {backend}}}]}}]}}\n"
+            );
+            (format!("HTTPRoute r{n}"), text)
+        });
     let present = prop::bool::weighted(0.93);
     (
         prop_oneof![
+            2 => gateway, 5 => route,
             24 => slice, 3 => endpoints, 3 => service, 12 => mapping, 1 => fixed, 3 => host,
             2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 1 => annotated, 2 => auth, 1 => limits,
         ],
@@ -303,6 +336,7 @@ fn what_is_left_uncomputed_is_as_it_was() {
         assert_same(step, &shown(&served), &shown(&cold));
         assert_eq!(served.snapshot, cold.snapshot, "step {step}");
         assert_same(step, &served.report, &cold.report);
+        assert_same(step, &served.gateway_status, &cold.gateway_status);
     }
     // Endpoints alone were computed anew often enough to have been tried.
     assert!(fast > steps / 40, "only {fast} of {steps}");

@@ -22,7 +22,7 @@ use nuncio_model::route::{
     Action, HeaderEdits, HeaderMatch, PathMatch, QueryParameterMatch, Redirect, RedirectPath,
     RedirectStatus, Route, RouteMatch, RouteTable, RuntimeFraction, StringMatch, VirtualHost,
 };
-use nuncio_model::value::{Domain, MatchHeaderName, PathLiteral, PathSegments, Regex};
+use nuncio_model::value::{Domain, Fraction, MatchHeaderName, PathLiteral, PathSegments, Regex};
 use nuncio_model::{Origin, ResourceId};
 use nuncio_sources::manifest;
 use nuncio_translate::{Scope, Settings, Store};
@@ -126,7 +126,7 @@ fn route_match() -> impl Strategy<Value = RouteMatch> {
             value,
         });
     let fraction = select(vec![0, 100]).prop_map(|percent| RuntimeFraction {
-        percent,
+        share: Fraction::percent(percent),
         runtime_key: None,
     });
     (
@@ -420,6 +420,7 @@ fn snapshot(
         let table = RouteTable {
             name: Arc::clone(&name),
             virtual_hosts: virtual_hosts.clone(),
+            ignore_port: false,
             asks: Asks::default(),
         };
         let resource: Resource = route_configuration_with(&table, search);

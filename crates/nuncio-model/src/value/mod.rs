@@ -3,6 +3,7 @@
 
 mod domain;
 mod format;
+mod fraction;
 mod header;
 mod lua;
 mod regex;
@@ -13,6 +14,7 @@ mod tls;
 
 pub use domain::{Domain, ServerName};
 pub use format::{FormatString, LogFormat, format_operators};
+pub use fraction::Fraction;
 pub use header::{HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;

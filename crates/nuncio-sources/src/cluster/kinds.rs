@@ -1,6 +1,7 @@
 //! Which kinds are watched.
 
 use kube::api::{ApiResource, GroupVersionKind};
+use nuncio_api::gateway_api;
 
 /// A kind, whatever its version: API group and name.
 pub(super) type KindId = (Box<str>, Box<str>);
@@ -22,7 +23,11 @@ impl Kind {
 }
 
 /// The groups whose custom resources are watched, each kind that they have.
-pub(super) const CUSTOM_GROUPS: &[&str] = &["getambassador.io", "gateway.getambassador.io"];
+pub(super) const CUSTOM_GROUPS: &[&str] = &[
+    "getambassador.io",
+    "gateway.getambassador.io",
+    gateway_api::GROUP,
+];
 
 /// Versions of a custom resource, the one that is asked for first. All of them are understood; the
 /// newest is what the API server has least to convert.
@@ -32,6 +37,27 @@ const PREFERRED_VERSIONS: &[&str] = &["v3alpha1", "v2", "v1"];
 const NOT_FOR_TLS: &str = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,\
                            type!=kubernetes.io/dockercfg,type!=kubernetes.io/dockerconfigjson,\
                            type!=bootstrap.kubernetes.io/token";
+
+/// What the kinds of the Gateway API refer to and nothing else does: followed where there are any.
+pub(super) fn for_gateway_api(custom: &[Kind]) -> Vec<Kind> {
+    let is_meant = |kind: &Kind| kind.resource.group == gateway_api::GROUP;
+    if !custom.iter().any(is_meant) {
+        return Vec::new();
+    }
+    vec![
+        core_kind("Namespace", "namespaces", false),
+        core_kind("ConfigMap", "configmaps", true),
+    ]
+}
+
+fn core_kind(kind: &str, plural: &str, namespaced: bool) -> Kind {
+    let gvk = GroupVersionKind::gvk("", "v1", kind);
+    Kind {
+        resource: ApiResource::from_gvk_with_plural(&gvk, plural),
+        namespaced,
+        fields: None,
+    }
+}
 
 /// What every cluster has. Endpoints are not among it: each of them is an EndpointSlice too.
 pub(super) fn built_in() -> Vec<Kind> {

@@ -219,7 +219,10 @@ impl Collector {
             Definitions::Known(custom) => custom,
             Definitions::Trouble(trouble) => return self.state.undefined(trouble),
         };
-        let kinds = kinds::built_in().into_iter().chain(custom);
+        let kinds = kinds::built_in()
+            .into_iter()
+            .chain(kinds::for_gateway_api(&custom))
+            .chain(custom);
         let steps = self
             .state
             .define(kinds.filter(|kind| self.limits.sees(kind)).collect());

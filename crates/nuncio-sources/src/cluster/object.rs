@@ -5,8 +5,8 @@ use std::fmt;
 use kube::Resource;
 use kube::api::ApiResource;
 use kube::core::{DynamicResourceScope, ObjectMeta};
-use nuncio_api::Body;
 use nuncio_api::core::Secret;
+use nuncio_api::{Body, gateway_api};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -18,7 +18,23 @@ use super::standing::Standing;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Fields of `metadata` that are kept: none that changes without the object meaning something else.
-const KEPT_METADATA: &[&str] = &["name", "namespace", "generation", "labels", "annotations"];
+const KEPT_METADATA: &[&str] = &[
+    "name",
+    "namespace",
+    "generation",
+    "labels",
+    "annotations",
+    CREATION,
+];
+
+/// Who is older wins among kinds of the Gateway API; of others it is not kept.
+const CREATION: &str = "creationTimestamp";
+
+/// The one key of ConfigMaps that means something: certificates of authorities.
+const AUTHORITIES: &str = "ca.crt";
+
+/// What is read of a status: the addresses of a Service and of a Gateway.
+const KEPT_STATUS: &[(&str, &str)] = &[("Service", "loadBalancer"), ("Gateway", "addresses")];
 
 /// An object of any kind.
 #[derive(Clone, Debug)]
@@ -50,14 +66,36 @@ impl Object {
         };
         set("apiVersion", &of.api_version);
         set("kind", &of.kind);
-        // Of all statuses only the addresses of a Service are used: what is written is not read.
-        if of.kind != "Service" {
-            self.body.remove("status");
+        self.forget_status(&of.kind);
+        if of.group != gateway_api::GROUP
+            && let Some(Value::Object(metadata)) = self.body.get_mut("metadata")
+        {
+            metadata.remove(CREATION);
         }
-        if (of.group.as_str(), of.kind.as_str()) == ("", "Secret") {
-            self.forget_secrets();
+        match (of.group.as_str(), of.kind.as_str()) {
+            ("", "Secret") => self.forget_secrets(),
+            ("", "ConfigMap") => self.forget_data(),
+            _ => {}
         }
         Body::from(&Value::Object(self.body))
+    }
+
+    /// What is written is not read, but for addresses.
+    fn forget_status(&mut self, kind: &str) {
+        let Some(Value::Object(status)) = self.body.get_mut("status") else {
+            return;
+        };
+        status.retain(|name, _| KEPT_STATUS.contains(&(kind, name.as_str())));
+        if status.is_empty() {
+            self.body.remove("status");
+        }
+    }
+
+    fn forget_data(&mut self) {
+        self.body.remove("binaryData");
+        if let Some(Value::Object(data)) = self.body.get_mut("data") {
+            data.retain(|key, _| key == AUTHORITIES);
+        }
     }
 
     /// Of a Secret that is not for nuncio there remains which keys it has.
@@ -157,9 +195,12 @@ impl<'de> Visitor<'de> for Fields<'_> {
                 "metadata" => self.0.metadata = fields.next_value()?,
                 "status" => {
                     let status: Value = fields.next_value()?;
-                    if let Some(balancer) = status.get("loadBalancer") {
-                        let kept = [("loadBalancer".to_owned(), balancer.clone())];
-                        body.insert(field, Value::Object(Map::from_iter(kept)));
+                    let kept = KEPT_STATUS.iter().filter_map(|(_, name)| {
+                        Some(((*name).to_owned(), status.get(name)?.clone()))
+                    });
+                    let kept: Map<String, Value> = kept.collect();
+                    if !kept.is_empty() {
+                        body.insert(field, Value::Object(kept));
                     }
                     // What others wrote in other types is not what nuncio would write.
                     self.0.status = serde_json::from_value(status).unwrap_or_default();

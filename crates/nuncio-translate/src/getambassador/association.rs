@@ -51,7 +51,7 @@ pub(super) fn given(selector: Option<&LabelSelector>) -> Option<&LabelSelector> 
 ///
 /// Emissary ignores `matchExpressions`, so that a selector of nothing else takes everything. Here
 /// they count.
-pub(super) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     selector
         .match_labels
         .iter()

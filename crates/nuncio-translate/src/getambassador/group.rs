@@ -9,6 +9,7 @@ use nuncio_model::route::{
     Action, ErrorResponses, Forward, Mirror, PathMatch, PathRewrite, Route, RouteMatch,
     RuntimeFraction,
 };
+use nuncio_model::value::Fraction;
 use nuncio_model::{Origin, Reason};
 use serde_json::{Value, json};
 
@@ -341,7 +342,10 @@ impl Plan {
                     let mut member = member(parsed, MemberKind::Shadow, percent);
                     member.cluster = Some(Arc::clone(&cluster));
                     members.push(member);
-                    Some(Mirror { cluster, percent })
+                    Some(Mirror {
+                        cluster,
+                        share: Fraction::percent(percent),
+                    })
                 }
                 _ => None,
             })
@@ -365,7 +369,7 @@ impl Plan {
             member.cluster = Some(Arc::clone(&cluster));
             members.push(member);
             let fraction = (share.cumulative < 100).then(|| RuntimeFraction {
-                percent: share.cumulative,
+                share: Fraction::percent(share.cumulative),
                 runtime_key: Some(format!("routing.traffic_shift.{cluster}").into()),
             });
             let action = Action::Forward(Box::new(forward(target, cluster, &mirrors)));

@@ -419,7 +419,7 @@ fn default_host(context: &mut Context<'_>) -> Host {
             ..Termination::default()
         },
     });
-    if tls.is_none() {
+    if tls.is_none() && !context.only_gateways_listen() {
         context
             .report
             .notice(

@@ -269,6 +269,9 @@ pub(super) struct Reported {
 }
 
 fn no_listener(context: &mut Context<'_>, groups: &[Arc<Group>]) {
+    if context.only_gateways_listen() {
+        return;
+    }
     let mapped = groups.iter().any(|group| !group.built_in);
     let message = if context.gateway.listeners.is_empty() {
         "No active listeners at all; check your Listener and Host configuration"
@@ -319,6 +322,7 @@ impl Build<'_> {
                         name: format!("httpshost-{}", chain.host.name).into(),
                         origin: chain.host.origin.clone(),
                         tls: Some(chain.tls),
+                        passthrough: None,
                         proxy: self.connection_manager(context, Some(chain.authorities)),
                     }),
             );
@@ -328,6 +332,7 @@ impl Build<'_> {
                 name: "httphost-shared".into(),
                 origin: self.object.origin(),
                 tls: None,
+                passthrough: None,
                 proxy: self.connection_manager(context, None),
             });
         }
@@ -377,6 +382,7 @@ impl Build<'_> {
             let table = RouteTable {
                 name: Arc::clone(&self.name),
                 virtual_hosts: self.virtual_hosts(),
+                ignore_port: false,
                 asks: context.asks.clone(),
             };
             gateway

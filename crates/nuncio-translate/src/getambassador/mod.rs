@@ -65,6 +65,7 @@ use nuncio_model::listener::Ready;
 use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Report};
 
+pub(crate) use association::selects;
 pub use attached::{Attached, Places};
 pub use diagnostics::{
     Access, Condition, HostInfo, HttpGroup, Inventory, MemberInfo, PathKind, ResolverInfo,
@@ -74,6 +75,7 @@ pub use group::MemberKind;
 pub(crate) use kept::Kept;
 pub(crate) use made::{Made, MadeMapping};
 
+use crate::gateway_api::{self, Surroundings};
 use crate::store::{self, Changed, Store};
 use crate::{EndpointReads, Settings, Translation};
 
@@ -112,6 +114,12 @@ impl Context<'_> {
         }
     }
 
+    /// Whether it is Gateways alone that say where nuncio listens: then it is no surprise that no
+    /// Listener does.
+    fn only_gateways_listen(&self) -> bool {
+        self.store.listeners.is_empty() && !self.store.gateways.is_empty()
+    }
+
     /// The content of a file that a resource names.
     fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
         if !path.starts_with('/') {
@@ -147,7 +155,9 @@ pub(crate) struct Input<'a> {
 
 /// Translates everything that a store has of getambassador.io, and what is made of other resources.
 /// What has not changed since the last time is taken as it is kept.
-pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
+///
+/// With it comes what all listeners of nuncio have in common.
+pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> (Translation, Surroundings) {
     let (store, settings) = (input.store, input.settings);
     let mut context = Context {
         store,
@@ -193,8 +203,16 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
     clusters.finish();
     context.gateway.clusters = clusters.made().clone();
     context.gateway.endpoints = clusters.endpoints().clone();
+    let surroundings = Surroundings {
+        options: Arc::clone(&context.module.options),
+        filters: context.module.filters.clone(),
+        late_filters: external::FILTERS.map(Into::into).to_vec(),
+        asks: context.asks.clone(),
+        buffer_limit: context.module.buffer_limit,
+        taken: gateway_api::taken(&context.gateway),
+    };
     let inventory = diagnostics::inventory(&context, clusters, &groups, &tcp_groups, &hosts);
-    Translation {
+    let translation = Translation {
         gateway: context.gateway,
         report: context.report,
         inventory,
@@ -204,5 +222,6 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> Translation {
         joined_consul: context.joined_consul,
         endpoint_reads: context.endpoint_reads,
         ..Translation::default()
-    }
+    };
+    (translation, surroundings)
 }

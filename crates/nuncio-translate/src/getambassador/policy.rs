@@ -68,6 +68,8 @@ pub(super) fn retry_policy(field: &str, policy: &RetryPolicySpec) -> Result<Retr
         retry_on,
         num_retries: unsigned(&format!("{field}.num_retries"), policy.num_retries)?,
         per_try_timeout,
+        statuses: Vec::new(),
+        back_off: None,
     })
 }
 
@@ -86,6 +88,7 @@ pub(super) fn cors(spec: &CorsSpec) -> Cors {
         expose_headers: list(&spec.exposed_headers),
         allow_credentials: spec.credentials == Some(true),
         max_age: spec.max_age.as_deref().map(Into::into),
+        answers_others: false,
     }
 }
 

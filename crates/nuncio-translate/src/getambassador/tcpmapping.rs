@@ -65,6 +65,7 @@ impl TcpGroup {
             name: format!("tcphost-{}", self.name).into(),
             origin: self.origin().clone(),
             tls: self.tls.clone(),
+            passthrough: None,
             proxy: Proxy::Tcp(self.proxy.clone()),
         }
     }

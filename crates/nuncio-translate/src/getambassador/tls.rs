@@ -233,7 +233,12 @@ impl<'a> TlsSettings<'a> {
             }
             (None, None) => return Ok(None),
         };
-        let kind = SecretKind::Validation(Validation { trusted_ca, crl });
+        let kind = SecretKind::Validation(Validation {
+            trusted_ca,
+            crl,
+            accept_untrusted: false,
+            names: Vec::new(),
+        });
         Ok(Some(keep(context, name, origin, kind)))
     }
 

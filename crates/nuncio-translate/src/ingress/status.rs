@@ -69,6 +69,16 @@ pub(super) fn status(
     status
 }
 
+/// Where clients reach nuncio; `None` where it is not known which Service that is.
+pub(crate) fn own_addresses(
+    store: &Store,
+    settings: &Settings,
+) -> Option<Vec<LoadBalancerIngress>> {
+    let labels = settings.pod_labels.as_ref()?;
+    let service = own_service(store, &settings.namespace, labels)?;
+    Some(service.spec.load_balancer.ingress.clone())
+}
+
 fn own_service<'s>(
     store: &'s Store,
     namespace: &str,

@@ -3,7 +3,7 @@
 use nuncio_api::RawObject;
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::getambassador::conversion::{Version, versions};
-use nuncio_api::ingress;
+use nuncio_api::{gateway_api, ingress};
 use nuncio_model::Severity;
 
 use super::schema::nearest;
@@ -62,8 +62,8 @@ pub(super) const INGRESS_VERSION: &str = "v1";
 /// The group in which Ingress began.
 pub(super) const OLD_INGRESS_GROUP: &str = "extensions";
 
-/// Other groups that say how to route, and are not read.
-const OTHER_APIS: &[&str] = &["gateway.networking.k8s.io", "projectcontour.io"];
+/// Other groups that say how to route, of which a kind that comes here is not read.
+const OTHER_APIS: &[&str] = &[gateway_api::GROUP, "projectcontour.io"];
 
 /// Why an object is not read.
 #[derive(Debug)]
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(severity("apps", "Deployment"), None);
         assert_eq!(severity("networking.k8s.io", "NetworkPolicy"), None);
         assert_eq!(
-            severity("gateway.networking.k8s.io", "HTTPRoute"),
+            severity("gateway.networking.k8s.io", "MeshRoute"),
             Some(Severity::Warning)
         );
         assert_eq!(

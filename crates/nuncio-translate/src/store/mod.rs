@@ -32,7 +32,7 @@ use nuncio_api::getambassador::{
     Mapping, ModuleConfig, RateLimitService, TcpMapping, TlsContext, TracingService,
 };
 use nuncio_api::ingress::{self, Ingress, IngressClass};
-use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef};
+use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef, gateway_api};
 use nuncio_model::consul::{ConsulAnswer, ConsulService};
 use nuncio_model::{Entry, Origin, Report, ResourceId, Unread};
 use serde_json::Value;
@@ -85,6 +85,16 @@ macro_rules! on_table {
             (DISCOVERY_GROUP, "EndpointSlice") endpoint_slices,
             (ingress::GROUP, "Ingress") ingresses,
             (ingress::GROUP, "IngressClass") ingress_classes,
+            (gateway_api::GROUP, "GatewayClass") gateway_classes,
+            (gateway_api::GROUP, "Gateway") gateways,
+            (gateway_api::GROUP, "ListenerSet") listener_sets,
+            (gateway_api::GROUP, "HTTPRoute") http_routes,
+            (gateway_api::GROUP, "GRPCRoute") grpc_routes,
+            (gateway_api::GROUP, "TLSRoute") tls_routes,
+            (gateway_api::GROUP, "TCPRoute") tcp_routes,
+            (gateway_api::GROUP, "UDPRoute") udp_routes,
+            (gateway_api::GROUP, "ReferenceGrant") reference_grants,
+            (gateway_api::GROUP, "BackendTLSPolicy") backend_tls_policies,
         )
     };
     (@ $borrow:ident $store:ident, $key:expr, $table:ident => $do:expr,
@@ -127,6 +137,16 @@ pub struct Store {
     pub endpoints: Table<Endpoints>,
     pub ingresses: Table<Ingress>,
     pub ingress_classes: Table<IngressClass>,
+    pub gateway_classes: Table<gateway_api::GatewayClass>,
+    pub gateways: Table<gateway_api::Gateway>,
+    pub listener_sets: Table<gateway_api::ListenerSet>,
+    pub http_routes: Table<gateway_api::HttpRoute>,
+    pub grpc_routes: Table<gateway_api::GrpcRoute>,
+    pub tls_routes: Table<gateway_api::StreamRoute>,
+    pub tcp_routes: Table<gateway_api::StreamRoute>,
+    pub udp_routes: Table<gateway_api::StreamRoute>,
+    pub reference_grants: Table<gateway_api::ReferenceGrant>,
+    pub backend_tls_policies: Table<gateway_api::BackendTlsPolicy>,
     pub secrets: Table<Secret>,
     pub config_maps: Table<ConfigMap>,
     pub namespaces: Table<()>,
@@ -199,7 +219,9 @@ impl Store {
             listeners hosts mappings tcp_mappings tls_contexts modules service_resolvers
             endpoint_resolvers consul_resolvers auth_services rate_limit_services
             tracing_services log_services dev_portals services endpoint_slices endpoints ingresses
-            ingress_classes secrets config_maps namespaces
+            ingress_classes gateway_classes gateways listener_sets http_routes grpc_routes tls_routes
+            tcp_routes udp_routes reference_grants backend_tls_policies secrets config_maps
+            namespaces
         );
         self.tracker = tracker;
     }
@@ -403,6 +425,15 @@ impl Store {
             table.find(&id.namespace, &id.name).map(|object| &*object.rkey)
         })
         .flatten()
+    }
+
+    /// The routes of the Gateway API, of every kind.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<ResourceId>> {
+        let http = self.http_routes.iter().map(|object| &object.id);
+        let grpc = self.grpc_routes.iter().map(|object| &object.id);
+        let streams = [&self.tls_routes, &self.tcp_routes, &self.udp_routes];
+        let streams = streams.into_iter().flat_map(Table::iter);
+        http.chain(grpc).chain(streams.map(|object| &object.id))
     }
 
     /// The Module `tls` that counts.

@@ -7,7 +7,7 @@ use nuncio_api::getambassador::conversion::{self, FieldOrigins, Version, to_v3al
 use nuncio_api::getambassador::{Host, ModuleConfig};
 use nuncio_api::path::join;
 use nuncio_api::{ObjectKey, RawObject};
-use nuncio_api::{getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -170,6 +170,36 @@ impl Store {
             (ingress::GROUP, "IngressClass") => reader
                 .checked_spec(object, body, schema::ingress_class())
                 .map(|o| self.ingress_classes.insert(o)),
+            (gateway_api::GROUP, "Gateway") => reader
+                .gateway(object, body)
+                .map(|o| self.gateways.insert(o)),
+            (gateway_api::GROUP, "GatewayClass") => reader
+                .checked_spec(object, body, schema::gateway_api("GatewayClass"))
+                .map(|o| self.gateway_classes.insert(o)),
+            (gateway_api::GROUP, "ListenerSet") => reader
+                .checked_spec(object, body, schema::gateway_api("ListenerSet"))
+                .map(|o| self.listener_sets.insert(o)),
+            (gateway_api::GROUP, "HTTPRoute") => reader
+                .checked_spec(object, body, schema::gateway_api("HTTPRoute"))
+                .map(|o| self.http_routes.insert(o)),
+            (gateway_api::GROUP, "GRPCRoute") => reader
+                .checked_spec(object, body, schema::gateway_api("GRPCRoute"))
+                .map(|o| self.grpc_routes.insert(o)),
+            (gateway_api::GROUP, "TLSRoute") => reader
+                .checked_spec(object, body, schema::gateway_api("TLSRoute"))
+                .map(|o| self.tls_routes.insert(o)),
+            (gateway_api::GROUP, "TCPRoute") => reader
+                .checked_spec(object, body, schema::gateway_api("TCPRoute"))
+                .map(|o| self.tcp_routes.insert(o)),
+            (gateway_api::GROUP, "UDPRoute") => reader
+                .checked_spec(object, body, schema::gateway_api("UDPRoute"))
+                .map(|o| self.udp_routes.insert(o)),
+            (gateway_api::GROUP, "ReferenceGrant") => reader
+                .checked_spec(object, body, schema::gateway_api("ReferenceGrant"))
+                .map(|o| self.reference_grants.insert(o)),
+            (gateway_api::GROUP, "BackendTLSPolicy") => reader
+                .checked_spec(object, body, schema::gateway_api("BackendTLSPolicy"))
+                .map(|o| self.backend_tls_policies.insert(o)),
             (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
                 if self.is_meant(&object.meta) {
                     reader.refuse(kinds::old_ingress(&object));
@@ -345,6 +375,24 @@ impl Reader {
             }
         }
         Some(service)
+    }
+
+    /// A Gateway. Addresses in its status that cannot be read are as none: they are given anew.
+    fn gateway(
+        &mut self,
+        object: RawObject,
+        mut body: Value,
+    ) -> Option<Object<gateway_api::Gateway>> {
+        let assigned = body
+            .get_mut("status")
+            .and_then(|status| status.get_mut("addresses"))
+            .map(Value::take);
+        let schema = schema::gateway_api("Gateway");
+        let mut gateway = self.checked_spec::<gateway_api::Gateway>(object, body, schema)?;
+        if let Some(assigned) = assigned {
+            gateway.spec.assigned = serde_json::from_value(assigned).unwrap_or_default();
+        }
+        Some(gateway)
     }
 
     /// A kind whose content stands beside `metadata`.

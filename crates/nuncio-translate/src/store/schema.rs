@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use nuncio_api::getambassador::conversion::{self, Version};
 use nuncio_api::path::join;
-use nuncio_api::{getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress};
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -238,6 +238,31 @@ pub(super) fn ingress() -> &'static Schema {
 pub(super) fn ingress_class() -> &'static Schema {
     static CLASS: LazyLock<Schema> = LazyLock::new(Schema::of::<ingress::IngressClass>);
     &CLASS
+}
+
+/// The schema of a kind of the Gateway API.
+pub(super) fn gateway_api(kind: &str) -> &'static Schema {
+    static KINDS: LazyLock<BTreeMap<&str, Schema>> = LazyLock::new(|| {
+        BTreeMap::from([
+            ("GatewayClass", Schema::of::<gateway_api::GatewayClass>()),
+            ("Gateway", Schema::of::<gateway_api::Gateway>()),
+            ("ListenerSet", Schema::of::<gateway_api::ListenerSet>()),
+            ("HTTPRoute", Schema::of::<gateway_api::HttpRoute>()),
+            ("GRPCRoute", Schema::of::<gateway_api::GrpcRoute>()),
+            ("TLSRoute", Schema::of::<gateway_api::StreamRoute>()),
+            ("TCPRoute", Schema::of::<gateway_api::StreamRoute>()),
+            ("UDPRoute", Schema::of::<gateway_api::StreamRoute>()),
+            (
+                "ReferenceGrant",
+                Schema::of::<gateway_api::ReferenceGrant>(),
+            ),
+            (
+                "BackendTLSPolicy",
+                Schema::of::<gateway_api::BackendTlsPolicy>(),
+            ),
+        ])
+    });
+    &KINDS[kind]
 }
 
 static SCHEMAS: LazyLock<BTreeMap<&'static str, BTreeMap<Version, Schema>>> = LazyLock::new(|| {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nuncio_model::Gateway;
 use nuncio_model::route::{Action, Mirror, Route, RouteTable, VirtualHost};
+use nuncio_model::value::Fraction;
 use serde_json::{Value, json};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
@@ -111,7 +112,7 @@ struct Entry {
     matches: String,
     target: String,
     resource: String,
-    percent: u32,
+    share: Fraction,
     content: Value,
     number: usize,
 }
@@ -137,7 +138,11 @@ impl Entry {
     fn new(gateway: &Gateway, route: &Route, seen: &mut Seen) -> Self {
         let matches = words::matches(&route.matches);
         let target = words::target(gateway, route);
-        let percent = route.matches.fraction.as_ref().map_or(100, |f| f.percent);
+        let share = route
+            .matches
+            .fraction
+            .as_ref()
+            .map_or(Fraction::ALL, |f| f.share);
         let mut content = value(route, &["matches"]);
         if let Action::Forward(forward) = &route.action {
             // Clusters are told by what is behind them.
@@ -145,27 +150,27 @@ impl Entry {
             forwarded["cluster"] = target.as_str().into();
             let mirror = |mirror: &Mirror| {
                 let service = words::service(gateway, &mirror.cluster);
-                format!("{}% {service}", mirror.percent)
+                format!("{}% {service}", mirror.share)
             };
             let mirrors: Vec<String> = forward.mirrors.iter().map(mirror).collect();
             forwarded["mirrors"] = mirrors.into();
         }
-        let whole = json!([matches, percent, content]).to_string();
+        let whole = json!([matches, share, content]).to_string();
         let next = seen.0.len();
         Self {
             number: *seen.0.entry(whole).or_insert(next),
             resource: route.origin.resource.to_string(),
             matches,
             target,
-            percent,
+            share,
             content,
         }
     }
 }
 
 /// Entries with one match, with the share that each has.
-fn shares(entries: &[Arc<Entry>]) -> Vec<(&str, Vec<(u32, &Entry)>)> {
-    let mut order: Vec<(&str, Vec<(u32, &Entry)>)> = Vec::new();
+fn shares(entries: &[Arc<Entry>]) -> Vec<(&str, Vec<(Fraction, &Entry)>)> {
+    let mut order: Vec<(&str, Vec<(Fraction, &Entry)>)> = Vec::new();
     let mut index = HashMap::new();
     for entry in entries {
         let at = *index.entry(entry.matches.as_str()).or_insert_with(|| {
@@ -174,8 +179,10 @@ fn shares(entries: &[Arc<Entry>]) -> Vec<(&str, Vec<(u32, &Entry)>)> {
         });
         let parts = &mut order[at].1;
         // Each has what is left of the part below its own number.
-        let taken: u32 = parts.iter().map(|(share, _)| share).sum();
-        parts.push((entry.percent.saturating_sub(taken), entry));
+        let taken = parts
+            .iter()
+            .fold(Fraction::NONE, |taken, (share, _)| taken.with(*share));
+        parts.push((entry.share.without(taken), entry));
     }
     order
 }
@@ -188,7 +195,7 @@ fn entries(old: &[Arc<Entry>], new: &[Arc<Entry>]) -> Vec<Change> {
         return Vec::new();
     }
     let (old, new) = (shares(old), shares(new));
-    let before: HashMap<&str, &Vec<(u32, &Entry)>> = old
+    let before: HashMap<&str, &Vec<(Fraction, &Entry)>> = old
         .iter()
         .map(|(matches, parts)| (*matches, parts))
         .collect();
@@ -223,12 +230,12 @@ fn entries(old: &[Arc<Entry>], new: &[Arc<Entry>]) -> Vec<Change> {
 
 /// What is on both sides and at another place among those: as few as explain the order.
 fn moved<'e>(
-    old: &[(&'e str, Vec<(u32, &Entry)>)],
-    new: &[(&'e str, Vec<(u32, &Entry)>)],
-    before: &HashMap<&str, &Vec<(u32, &Entry)>>,
+    old: &[(&'e str, Vec<(Fraction, &Entry)>)],
+    new: &[(&'e str, Vec<(Fraction, &Entry)>)],
+    before: &HashMap<&str, &Vec<(Fraction, &Entry)>>,
     after: &HashSet<&str>,
 ) -> HashSet<&'e str> {
-    let order = |of: &[(&'e str, Vec<(u32, &Entry)>)]| -> Vec<&'e str> {
+    let order = |of: &[(&'e str, Vec<(Fraction, &Entry)>)]| -> Vec<&'e str> {
         let names = of.iter().map(|(matches, _)| *matches);
         names
             .filter(|matches| before.contains_key(matches) && after.contains(matches))
@@ -246,9 +253,9 @@ fn moved<'e>(
     ops.iter().flat_map(inserted).map(|at| to[at]).collect()
 }
 
-fn change(kind: Kind, matches: &str, parts: &[(u32, &Entry)]) -> Change {
+fn change(kind: Kind, matches: &str, parts: &[(Fraction, &Entry)]) -> Change {
     let targets: Vec<String> = match parts {
-        [(100, only)] => vec![only.target.clone()],
+        [(share, only)] if *share == Fraction::ALL => vec![only.target.clone()],
         parts => parts
             .iter()
             .map(|(share, entry)| format!("{share}% {}", entry.target))
@@ -262,13 +269,13 @@ fn change(kind: Kind, matches: &str, parts: &[(u32, &Entry)]) -> Change {
     }
 }
 
-fn resources(parts: &[(u32, &Entry)]) -> Option<String> {
+fn resources(parts: &[(Fraction, &Entry)]) -> Option<String> {
     let mut names: Vec<&str> = parts.iter().map(|(_, entry)| &*entry.resource).collect();
     names.dedup();
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-fn parts_changed(old: &[(u32, &Entry)], new: &[(u32, &Entry)]) -> Vec<Field> {
+fn parts_changed(old: &[(Fraction, &Entry)], new: &[(Fraction, &Entry)]) -> Vec<Field> {
     if let ([(before, from)], [(after, to)]) = (old, new) {
         let mut found = content_changed("", from, to);
         if before != after {
@@ -277,7 +284,7 @@ fn parts_changed(old: &[(u32, &Entry)], new: &[(u32, &Entry)]) -> Vec<Field> {
         return found;
     }
     let mut found = Vec::new();
-    let mut left: Vec<&(u32, &Entry)> = old.iter().collect();
+    let mut left: Vec<&(Fraction, &Entry)> = old.iter().collect();
     for (after, to) in new {
         let share = format!("share of {}", to.target);
         let same = left.iter().position(|(_, from)| from.target == to.target);
@@ -298,7 +305,7 @@ fn parts_changed(old: &[(u32, &Entry)], new: &[(u32, &Entry)]) -> Vec<Field> {
     found
 }
 
-fn percent(share: u32) -> String {
+fn percent(share: Fraction) -> String {
     format!("{share}%")
 }
 

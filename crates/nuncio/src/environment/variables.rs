@@ -297,6 +297,13 @@ pub const VARIABLES: &[Variable] = &[
         Read("`envoy` in `PATH`", "the Envoy program (`--envoy`)"),
     ),
     variable(
+        "NUNCIO_GATEWAY_ADDRESSES",
+        Read(
+            "–",
+            "addresses and ranges that Gateways are given, one each (`--gateway-addresses`)",
+        ),
+    ),
+    variable(
         "NUNCIO_LIMITS",
         Read(
             "–",

@@ -217,8 +217,9 @@ impl Inquiry {
         let elements = self.served.elements.iter().map(|element| element.id());
         let ingresses = self.store.ingresses.iter().map(|object| &object.id);
         let secrets = self.store.secrets.iter().map(|object| &object.id);
+        let routes = self.store.routes();
         let mut all = BTreeSet::new();
-        for id in elements.chain(ingresses).chain(secrets) {
+        for id in elements.chain(ingresses).chain(routes).chain(secrets) {
             let Some(rank) = rank(&id.group, &id.kind) else {
                 continue;
             };

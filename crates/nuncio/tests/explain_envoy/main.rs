@@ -21,6 +21,7 @@ use dice::Dice;
 use manifests::{Manifests, Places};
 use nuncio_echo::{Echo, Running, certs};
 use nuncio_explain::{Explainer, Explanation, Outcome};
+use nuncio_model::value::Fraction;
 use nuncio_sources::manifest;
 use nuncio_translate::{Scope, Settings, Store};
 use requests::{Asked, Connections};
@@ -264,7 +265,11 @@ impl Run<'_> {
                 if asked.headers.iter().any(|(name, _)| *name == "upgrade") {
                     count("upgraded");
                 }
-                if forward.mirrors.iter().any(|mirror| mirror.percent == 100) {
+                if forward
+                    .mirrors
+                    .iter()
+                    .any(|mirror| mirror.percent == Fraction::ALL)
+                {
                     count("mirrored");
                     let id = asked.headers[0].1.clone();
                     let copy = self.copies.entry(id).or_insert_with(|| Copy {

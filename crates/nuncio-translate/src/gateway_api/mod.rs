@@ -1,0 +1,231 @@
+//! The Gateway API: Gateways, ListenerSets and their routes.
+//!
+//! ```text
+//!  GatewayClass ──▶ class ──▶ listener (conflicts, certificates, addresses)
+//!                                │
+//!  HTTPRoute, GRPCRoute ──▶ attach (parentRefs, hostnames) ──▶ table ──▶ route tables
+//!                    └──▶ rule (matches, filter, backend) ──┘    │
+//!  TLSRoute, TCPRoute, UDPRoute ─▶ attach ─▶ stream ─────────────┴──▶ serve ──▶ listeners
+//!                                                             all ──▶ status
+//! ```
+//!
+//! Nothing is lowered to Hosts and Mappings: what comes first, what a prefix is and what an invalid
+//! backend answers are the specification's. A rule's backends are routes with shares, as a Mapping's
+//! canaries are: so each has its own filters, and those that cannot be resolved answer 500 for exactly
+//! their share.
+
+mod address;
+mod attach;
+mod backend;
+mod class;
+mod filter;
+mod grant;
+mod hostname;
+mod listener;
+mod policy;
+mod rule;
+mod serve;
+mod status;
+mod stream;
+mod table;
+mod tls;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nuncio_model::cluster::Endpoint;
+use nuncio_model::external::Asks;
+use nuncio_model::listener::{HttpOptions, Transport};
+use nuncio_model::value::Invalid;
+use nuncio_model::{Gateway, Origin, Reason, Report, ResourceId};
+
+pub use class::CLASS;
+pub use status::Statuses;
+
+use crate::Settings;
+use crate::endpoints::EndpointReads;
+use crate::store::Store;
+use grant::{From, To};
+pub(crate) use listener::Place;
+
+/// What all that nuncio serves has in common, and what of it is taken already.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Surroundings {
+    pub(crate) options: Arc<HttpOptions>,
+    pub(crate) filters: Vec<Arc<str>>,
+    pub(crate) late_filters: Vec<Arc<str>>,
+    pub(crate) asks: Asks,
+    pub(crate) buffer_limit: Option<u32>,
+    pub(crate) taken: Taken,
+}
+
+/// Which ports others listen on.
+pub(crate) type Taken = BTreeMap<Place, Arc<ResourceId>>;
+
+pub(crate) fn taken(gateway: &Gateway) -> Taken {
+    let listeners = gateway.listeners.values();
+    listeners
+        .map(|listener| {
+            let place = Place {
+                address: listener.address,
+                udp: listener.transport == Transport::Quic,
+                port: listener.port,
+            };
+            (place, Arc::clone(&listener.origin.resource))
+        })
+        .collect()
+}
+
+/// What comes of the Gateways.
+#[derive(Debug, Default)]
+pub(crate) struct Fragment {
+    pub(crate) gateway: Gateway,
+    pub(crate) report: Report,
+    pub(crate) status: Arc<Statuses>,
+    pub(crate) files: BTreeSet<Arc<str>>,
+    endpoint_reads: EndpointReads,
+}
+
+impl Fragment {
+    /// Puts it beside what others have made. What both have is the same.
+    pub(crate) fn add_to(&self, gateway: &mut Gateway) {
+        let own = &self.gateway;
+        let all = &mut *gateway;
+        all.listeners = own
+            .listeners
+            .clone()
+            .union(std::mem::take(&mut all.listeners));
+        let datagrams = own.datagram_listeners.clone();
+        all.datagram_listeners = datagrams.union(std::mem::take(&mut all.datagram_listeners));
+        all.route_tables = own
+            .route_tables
+            .clone()
+            .union(std::mem::take(&mut all.route_tables));
+        all.clusters = own
+            .clusters
+            .clone()
+            .union(std::mem::take(&mut all.clusters));
+        all.endpoints = own
+            .endpoints
+            .clone()
+            .union(std::mem::take(&mut all.endpoints));
+        all.secrets = own.secrets.clone().union(std::mem::take(&mut all.secrets));
+    }
+
+    /// See [`crate::Translator::endpoints_of`].
+    pub(crate) fn endpoints_of(
+        &self,
+        store: &Store,
+        namespace: &str,
+        name: &str,
+    ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
+        if let Some(service) = store.services.get(namespace, name)
+            && !self
+                .endpoint_reads
+                .all_through(&service.id, backend::through(store, service))
+        {
+            return None;
+        }
+        self.endpoint_reads.of_service(store, namespace, name)
+    }
+}
+
+/// A problem, in the words of a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// As the specification names it.
+    reason: &'static str,
+    message: String,
+}
+
+/// What every step reads and writes.
+struct Context<'s> {
+    store: &'s Store,
+    settings: &'s Settings,
+    surroundings: &'s Surroundings,
+    report: Report,
+    gateway: Gateway,
+    files: BTreeSet<Arc<str>>,
+    endpoint_reads: EndpointReads,
+}
+
+impl Context<'_> {
+    /// Reports an error, and has it for a status.
+    fn fault(
+        &mut self,
+        at: &Origin,
+        code: Reason,
+        reason: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Fault {
+        let message = message.into();
+        self.report.error(at, code, message.clone()).help(help);
+        Fault { reason, message }
+    }
+
+    fn invalid(&mut self, at: &Origin, reason: &'static str, what: Invalid) -> Fault {
+        self.fault(at, Reason::InvalidValue, reason, what.message, what.help)
+    }
+
+    fn not_permitted(&mut self, at: &Origin, from: From<'_>, to: To<'_>) -> Fault {
+        self.fault(
+            at,
+            Reason::RefInvalid,
+            "RefNotPermitted",
+            format!(
+                "no ReferenceGrant in namespace {} lets kind {} of namespace {} refer to {} {}",
+                to.namespace, from.kind, from.namespace, to.kind, to.name
+            ),
+            format!(
+                "write one in namespace {}, or name a {} here",
+                to.namespace, to.kind
+            ),
+        )
+    }
+
+    /// The content of a file.
+    fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
+        self.files.insert(path.into());
+        match self.store.file(path) {
+            Some(Ok(text)) => Ok(Arc::clone(text)),
+            Some(Err(error)) => Err(Invalid::new(
+                format!("{path} cannot be read: {error}"),
+                "put the file there",
+            )),
+            None => Err(Invalid::new(
+                format!("{path} has not been read"),
+                "put the file there",
+            )),
+        }
+    }
+}
+
+/// Translates everything that a store has of the Gateway API.
+pub(crate) fn translate(
+    store: &Store,
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> Fragment {
+    let mut context = Context {
+        store,
+        settings,
+        surroundings,
+        report: Report::default(),
+        gateway: Gateway::default(),
+        files: BTreeSet::new(),
+        endpoint_reads: EndpointReads::default(),
+    };
+    let mut gateways = listener::gateways(&mut context);
+    let mut policies = policy::read(&mut context);
+    let routes = attach::attach(&mut context, &mut gateways);
+    let outcomes = serve::serve(&mut context, &gateways, &routes, &mut policies);
+    let status = status::statuses(&context, &gateways, &routes, &outcomes, &policies);
+    Fragment {
+        gateway: context.gateway,
+        report: context.report,
+        status: Arc::new(status),
+        files: context.files,
+        endpoint_reads: context.endpoint_reads.shrink(),
+    }
+}

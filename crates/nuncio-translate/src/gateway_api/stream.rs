@@ -1,0 +1,137 @@
+//! TLSRoutes, TCPRoutes and UDPRoutes: bytes that are passed on.
+
+use std::sync::Arc;
+
+use nuncio_model::Origin;
+use nuncio_model::cluster::{Cluster, Discovery, LbPolicy, UpstreamProtocol};
+use nuncio_model::listener::{
+    DownstreamTls, FilterChain, HeaderCase, Passthrough, Proxy, TcpProxy, WeightedCluster,
+};
+
+use super::attach::{Route, Spec};
+use super::backend::{Backends, CONNECT_TIMEOUT, default_protocol};
+use super::hostname::Hostname;
+use super::listener::Tls;
+use super::policy::Policies;
+use super::rule::Facts;
+use super::{Context, Fault};
+
+/// The cluster of backends that cannot be resolved: connections are closed.
+const NOWHERE: &str = "service/none";
+
+/// Where the connections of a route go.
+#[derive(Debug)]
+pub(super) struct Stream {
+    clusters: Vec<WeightedCluster>,
+    pub(super) unresolved: Option<Fault>,
+}
+
+pub(super) fn read(
+    context: &mut Context<'_>,
+    route: &Route<'_>,
+    facts: &Facts,
+    policies: &mut Policies,
+) -> Stream {
+    let mut backends = Backends {
+        policies,
+        unresolved: None,
+    };
+    let mut clusters = Vec::new();
+    let rules = match route.spec {
+        Spec::Stream(spec) => &spec.rules[..],
+        Spec::Http(_) | Spec::Grpc(_) => &[],
+    };
+    for (at, rule) in rules.iter().enumerate() {
+        for (index, backend) in rule.backend_refs.iter().enumerate() {
+            let field = format!("spec.rules[{at}].backendRefs[{index}]");
+            let (object, protocol) = (backend.object(), default_protocol(route));
+            let cluster = backends.resolve(context, route, &object, &field, protocol, facts);
+            let weight = backend.weight.unwrap_or(1);
+            if weight > 0 {
+                let cluster = cluster.unwrap_or_else(|| NOWHERE.into());
+                clusters.push(WeightedCluster { cluster, weight });
+            }
+        }
+    }
+    if clusters.is_empty() {
+        clusters.push(WeightedCluster {
+            cluster: NOWHERE.into(),
+            weight: 1,
+        });
+    }
+    Stream {
+        clusters,
+        unresolved: backends.unresolved,
+    }
+}
+
+impl Stream {
+    /// All of them are there then.
+    pub(super) fn clusters(
+        &self,
+        context: &mut Context<'_>,
+        origin: &Origin,
+    ) -> Vec<WeightedCluster> {
+        if self.clusters.iter().any(|each| &*each.cluster == NOWHERE) {
+            let nowhere = Arc::new(nowhere(origin.clone()));
+            let clusters = &mut context.gateway.clusters;
+            clusters.entry(NOWHERE.into()).or_insert(nowhere);
+        }
+        self.clusters.clone()
+    }
+
+    pub(super) fn chain(
+        &self,
+        context: &mut Context<'_>,
+        origin: Origin,
+        hostname: &Hostname,
+        tls: &Tls,
+    ) -> FilterChain {
+        let clusters = self.clusters(context, &origin);
+        let server_name = hostname.server_name();
+        let kind = match tls {
+            Tls::None => "tcp",
+            Tls::Terminate(_) | Tls::Passthrough => "tls",
+        };
+        FilterChain {
+            name: format!("{kind}/{}", hostname.domain()).into(),
+            origin,
+            tls: match tls {
+                Tls::Terminate(termination) => Some(DownstreamTls {
+                    server_name: server_name.clone(),
+                    termination: termination.clone(),
+                }),
+                Tls::None | Tls::Passthrough => None,
+            },
+            passthrough: match tls {
+                Tls::Passthrough => Some(Passthrough { server_name }),
+                Tls::None | Tls::Terminate(_) => None,
+            },
+            proxy: Proxy::Tcp(TcpProxy {
+                clusters,
+                idle_timeout: None,
+                log_services: Arc::clone(&context.surroundings.options.log_services),
+            }),
+        }
+    }
+}
+
+fn nowhere(origin: Origin) -> Cluster {
+    Cluster {
+        name: NOWHERE.into(),
+        alt_stat_name: None,
+        origin,
+        discovery: Discovery::Static(Vec::new()),
+        connect_timeout: CONNECT_TIMEOUT,
+        circuit_breakers: Vec::new(),
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        idle_timeout: None,
+        max_connection_duration: None,
+        lb_policy: LbPolicy::RoundRobin,
+        keepalive: None,
+        health_checks: Vec::new(),
+        outlier_detection: None,
+        header_case: HeaderCase::Lower,
+    }
+}

@@ -1,0 +1,394 @@
+//! Gateways of a real API server: each with an address of its own, and what their status says.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::{Api, Client};
+use nuncio_api::gateway_api::{CONTROLLER, GROUP};
+use nuncio_echo::client::{self, Protocol, Target};
+use nuncio_echo::{Echo, Running};
+use nuncio_testkube::{ADMIN, Kubernetes, own_address};
+use serde_json::{Value, json};
+use support::{Gateway, free_port};
+
+/// Of this machine, as every address below 127.0.0.0/8 is.
+const ADDRESSES: &str = "127.0.0.2-127.0.0.9";
+
+const KINDS: &[(&str, &str, bool)] = &[
+    ("GatewayClass", "gatewayclasses", false),
+    ("Gateway", "gateways", true),
+    ("HTTPRoute", "httproutes", true),
+    ("UDPRoute", "udproutes", true),
+    ("ReferenceGrant", "referencegrants", true),
+];
+
+/// A definition that takes any field, and has a status.
+fn definition((kind, plural, namespaced): (&str, &str, bool)) -> String {
+    let scope = if namespaced { "Namespaced" } else { "Cluster" };
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+         metadata:\n  name: {plural}.{GROUP}\n\
+         \x20 annotations: {{api-approved.kubernetes.io: \"unapproved, for a test\"}}\n\
+         spec:\n  group: {GROUP}\n  scope: {scope}\n\
+         \x20 names: {{kind: {kind}, listKind: {kind}List, plural: {plural}, singular: {}}}\n\
+         \x20 versions:\n  - name: v1\n    served: true\n    storage: true\n\
+         \x20   subresources: {{status: {{}}}}\n\
+         \x20   schema: {{openAPIV3Schema: {{type: object, \
+         x-kubernetes-preserve-unknown-fields: true}}}}\n---\n",
+        kind.to_lowercase()
+    )
+}
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!("apiVersion: {GROUP}/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n")
+}
+
+/// A Service without pods, and where it leads.
+fn service(name: &str, address: SocketAddr, protocol: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
+         spec: {{ports: [{{name: main, port: 80, protocol: {protocol}}}]}}\n---\n\
+         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}\n\
+         addressType: IPv4\nports: [{{name: main, port: {}, protocol: {protocol}}}]\n\
+         endpoints: [{{addresses: [\"{}\"], conditions: {{ready: true}}}}]\n---\n",
+        address.port(),
+        address.ip()
+    )
+}
+
+async fn upstream(name: &str) -> Running {
+    let any_port = SocketAddr::from((own_address().unwrap(), 0));
+    Echo::new(name).start(any_port).await.unwrap()
+}
+
+struct Scene {
+    kubernetes: Kubernetes,
+    client: Client,
+    port: u16,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let kubernetes = Kubernetes::start().await.unwrap();
+        let client = kubernetes.client().await.unwrap();
+        let scene = Self {
+            kubernetes,
+            client,
+            port: free_port(),
+        };
+        let definitions: String = KINDS.iter().map(|kind| definition(*kind)).collect();
+        scene.apply(&definitions).await;
+        scene
+    }
+
+    async fn apply(&self, manifests: &str) {
+        self.kubernetes.apply(manifests).await.unwrap();
+    }
+
+    fn gateway(&self) -> Gateway {
+        let variables = [("NUNCIO_GATEWAY_ADDRESSES", ADDRESSES)];
+        Gateway::of_cluster(&self.kubernetes.kubeconfig(), ADMIN, &variables)
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let (_, plural, namespaced) = KINDS.iter().find(|known| known.0 == kind).unwrap();
+        let gvk = GroupVersionKind::gvk(GROUP, "v1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+        match namespaced {
+            true => Api::namespaced_with(self.client.clone(), "default", &resource),
+            false => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    async fn get(&self, kind: &str, name: &str) -> Value {
+        serde_json::to_value(self.api(kind).get(name).await.unwrap()).unwrap()
+    }
+
+    /// Waits until the conditions at a place of a status are these, for the object as it is now.
+    async fn says(&self, kind: &str, name: &str, place: &str, wanted: &[(&str, &str, &str)]) {
+        let found = async || {
+            let object = self.get(kind, name).await;
+            let generation = &object["metadata"]["generation"];
+            let conditions = object["status"].pointer(place).cloned();
+            let conditions = conditions.unwrap_or_default();
+            wanted.iter().all(|(type_, status, reason)| {
+                let mut conditions = conditions.as_array().into_iter().flatten();
+                conditions.any(|condition| {
+                    condition["type"] == *type_
+                        && condition["status"] == *status
+                        && condition["reason"] == *reason
+                        && condition["observedGeneration"] == *generation
+                        && condition["lastTransitionTime"].is_string()
+                })
+            })
+        };
+        let what = format!("{kind} {name} {place} says {wanted:?}");
+        if let Err(error) = self.kubernetes.until(&what, found).await {
+            panic!("{error}\n{:#}", self.get(kind, name).await["status"]);
+        }
+    }
+
+    /// The address of a Gateway that listens.
+    async fn address(&self, name: &str) -> IpAddr {
+        let programmed = [("Programmed", "True", "Programmed")];
+        self.says("Gateway", name, "/conditions", &programmed).await;
+        let gateway = self.get("Gateway", name).await;
+        let address = &gateway["status"]["addresses"];
+        assert_eq!(address[0]["type"], "IPAddress", "{address}");
+        assert_eq!(address.as_array().unwrap().len(), 1);
+        address[0]["value"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Waits until requests to an address are answered by an upstream.
+    async fn answers(&self, address: IpAddr, upstream: &str) {
+        let target = Target::cleartext((address, self.port).into());
+        let what = format!("{address} is answered by {upstream}");
+        let found = async || {
+            let Ok(mut client) = client::Client::connect(&target, Protocol::Http1).await else {
+                return false;
+            };
+            let Ok(answer) = client.get("a.example", "/").await else {
+                return false;
+            };
+            answer.status == 200 && answer.json()["upstream"] == upstream
+        };
+        self.kubernetes.until(&what, found).await.unwrap();
+    }
+}
+
+const ACCEPTED: [(&str, &str, &str); 2] = [
+    ("Accepted", "True", "Accepted"),
+    ("ResolvedRefs", "True", "ResolvedRefs"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_gateway_has_an_address_and_says_what_became_of_it() {
+    let scene = Scene::start().await;
+    let (one, two) = (upstream("one").await, upstream("two").await);
+    let http = format!(
+        "listeners: [{{name: http, port: {}, protocol: HTTP, \
+         allowedRoutes: {{namespaces: {{from: Selector, selector: {{matchLabels: {{team: shop}}}}}}}}}}]",
+        scene.port
+    );
+    let gateway = |name: &str, class: &str| {
+        object(
+            "Gateway",
+            name,
+            &format!("{{gatewayClassName: {class}, {http}}}"),
+        )
+    };
+    let route = |name: &str, parents: &str, service: &str| {
+        let rules = format!("rules: [{{backendRefs: [{{name: {service}, port: 80}}]}}]");
+        object(
+            "HTTPRoute",
+            name,
+            &format!("{{parentRefs: [{parents}], {rules}}}"),
+        )
+    };
+    scene
+        .apply(
+            &[
+                object(
+                    "GatewayClass",
+                    "ours",
+                    &format!("{{controllerName: {CONTROLLER}}}"),
+                ),
+                service("one", one.address(), "TCP"),
+                service("two", two.address(), "TCP"),
+                gateway("first", "emissary"),
+                gateway("second", "ours"),
+                gateway("theirs", "other"),
+                route("one", "{name: first}", "one"),
+                route("two", "{name: second}, {name: theirs}", "two"),
+            ]
+            .concat(),
+        )
+        .await;
+    let nuncio = scene.gateway();
+
+    scene
+        .says("GatewayClass", "ours", "/conditions", &ACCEPTED[..1])
+        .await;
+    let features = scene.get("GatewayClass", "ours").await;
+    let features = features["status"]["supportedFeatures"].as_array().cloned();
+    assert!(features.unwrap().contains(&json!({"name": "HTTPRoute"})));
+    let (first, second) = (scene.address("first").await, scene.address("second").await);
+    assert_ne!(first, second);
+    let none = [("Accepted", "False", "NotAllowedByListeners")];
+    scene
+        .says("HTTPRoute", "one", "/parents/0/conditions", &none)
+        .await;
+
+    // The namespace gets the label that the listeners ask for.
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(scene.client.clone());
+    let label = Patch::Merge(json!({"metadata": {"labels": {"team": "shop"}}}));
+    let params = PatchParams::default();
+    let patched = namespaces.patch("default", &params, &label);
+    patched.await.unwrap();
+    scene
+        .says("HTTPRoute", "one", "/parents/0/conditions", &ACCEPTED)
+        .await;
+    scene
+        .says("HTTPRoute", "two", "/parents/0/conditions", &ACCEPTED)
+        .await;
+    scene.answers(first, "one").await;
+    scene.answers(second, "two").await;
+    let attached = async || {
+        let listener = scene.get("Gateway", "first").await["status"]["listeners"][0].clone();
+        (&listener["name"], &listener["attachedRoutes"]) == (&json!("http"), &json!(1))
+    };
+    let what = "the listener counts its route";
+    scene.kubernetes.until(what, attached).await.unwrap();
+    assert!(scene.get("Gateway", "theirs").await["status"].is_null());
+
+    // Only the parents that are nuncio's are its to speak of; what another controller says stays.
+    let theirs = json!({
+        "parentRef": {"name": "theirs"}, "controllerName": "example.com/other",
+        "conditions": [],
+    });
+    let mut parents = scene.get("HTTPRoute", "two").await["status"]["parents"].clone();
+    assert_eq!(parents.as_array().unwrap().len(), 1);
+    parents.as_array_mut().unwrap().push(theirs.clone());
+    let status = Patch::Merge(json!({"status": {"parents": parents}}));
+    let patched = scene.api("HTTPRoute");
+    let patched = patched.patch_status("two", &params, &status);
+    patched.await.unwrap();
+    scene
+        .apply(&route(
+            "two",
+            "{name: second, sectionName: none}, {name: theirs}",
+            "two",
+        ))
+        .await;
+    let found = async || {
+        let parents = scene.get("HTTPRoute", "two").await["status"]["parents"].clone();
+        let own = parents.as_array().unwrap().iter();
+        let mut own = own.filter(|parent| parent["controllerName"] == CONTROLLER);
+        let reason = own.next().map(|own| own["conditions"][0]["reason"].clone());
+        reason == Some(json!("NoMatchingParent")) && parents.as_array().unwrap().contains(&theirs)
+    };
+    scene
+        .kubernetes
+        .until("both controllers speak", found)
+        .await
+        .unwrap();
+    scene.apply(&route("two", "{name: theirs}", "two")).await;
+    let found =
+        async || scene.get("HTTPRoute", "two").await["status"]["parents"] == json!([theirs]);
+    scene
+        .kubernetes
+        .until("the other alone speaks", found)
+        .await
+        .unwrap();
+
+    // A Gateway keeps its address, over a restart too, and whoever comes or goes.
+    scene.apply(&route("two", "{name: second}", "two")).await;
+    scene
+        .api("Gateway")
+        .delete("first", &Default::default())
+        .await
+        .unwrap();
+    nuncio.terminate().await;
+    let again: String = (0..7)
+        .map(|n| gateway(&format!("more-{n}"), "ours"))
+        .collect();
+    scene.apply(&again).await;
+    let _nuncio = scene.gateway();
+    let mut addresses = vec![scene.address("second").await];
+    assert_eq!(addresses, [second]);
+    for n in 0..7 {
+        addresses.push(scene.address(&format!("more-{n}")).await);
+    }
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 8);
+    scene.answers(second, "two").await;
+    scene.apply(&gateway("too-many", "ours")).await;
+    let none = [("Programmed", "False", "AddressNotAssigned")];
+    scene
+        .says("Gateway", "too-many", "/conditions", &none)
+        .await;
+}
+
+/// Answers each datagram with its own name.
+async fn datagrams(name: &'static str) -> SocketAddr {
+    let any_port = SocketAddr::from((own_address().unwrap(), 0));
+    let socket = Arc::new(tokio::net::UdpSocket::bind(any_port).await.unwrap());
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = [0; 64];
+        while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
+            let _ = socket.send_to(name.as_bytes(), from).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_go_by_weight() {
+    let scene = Scene::start().await;
+    let (one, two) = (datagrams("one").await, datagrams("two").await);
+    let port = free_port();
+    let spec = format!(
+        "{{gatewayClassName: emissary, listeners: [{{name: udp, port: {port}, protocol: UDP}}]}}"
+    );
+    let backends = "[{name: one, port: 80, weight: 3}, {name: two, port: 80}, \
+                    {name: three, port: 80, weight: 0}]";
+    let rules = format!("{{parentRefs: [{{name: udp}}], rules: [{{backendRefs: {backends}}}]}}");
+    scene
+        .apply(
+            &[
+                object("Gateway", "udp", &spec),
+                object("UDPRoute", "udp", &rules),
+                service("one", one, "UDP"),
+                service("two", two, "UDP"),
+                service("three", two, "TCP"),
+            ]
+            .concat(),
+        )
+        .await;
+    let _nuncio = scene.gateway();
+    let missing = [
+        ("Accepted", "True", "Accepted"),
+        ("ResolvedRefs", "False", "BackendNotFound"),
+    ];
+    scene
+        .says("UDPRoute", "udp", "/parents/0/conditions", &missing)
+        .await;
+    let address = SocketAddr::from((scene.address("udp").await, port));
+
+    let ask = async || {
+        let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .unwrap();
+        socket.send_to(b"who?", address).await.unwrap();
+        let mut buffer = [0; 64];
+        let answer = socket.recv_from(&mut buffer);
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(1), answer).await;
+        let (length, _) = answer.ok()?.ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    };
+    let answered = async || ask().await.is_some();
+    scene
+        .kubernetes
+        .until("datagrams are answered", answered)
+        .await
+        .unwrap();
+    let mut answers = Vec::new();
+    // A busy machine may lose some.
+    for _ in 0..4000 {
+        answers.extend(ask().await);
+        if answers.len() == 400 {
+            break;
+        }
+    }
+    let ones = answers.iter().filter(|answer| *answer == "one").count();
+    // By the hash of the client's port: three of four, more or less.
+    assert!((240..360).contains(&ones), "{ones} of {}", answers.len());
+}
