@@ -35,6 +35,7 @@ export CGO_ENABLED=0
 (
     cd "$module/podlet"
     nice go build -p 2 -trimpath -ldflags '-s -w' -o "$work/podlet" .
+    ln -s podlet "$work/whoami"
     cd "$module"
     nice go build -p 2 -trimpath -ldflags '-s -w' -o "$work/echo-basic" sigs.k8s.io/gateway-api/conformance/echo-basic
     nice go test -c -p 2 -o "$work/conformance.test" .

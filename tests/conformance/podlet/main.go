@@ -8,7 +8,7 @@
 //	podlet run -kubeconfig F -images F -dir D ...   the stand-in itself
 //	podlet pause                                    holds a Pod's network namespace
 //	podlet init SPEC                                becomes a container
-//	podlet whoami                                   a DNS backend for tests
+//	podlet whoami                                   a DNS backend for tests, also by the name whoami
 //	podlet apply -kubeconfig F FILE...              writes manifests to the API server
 package main
 
@@ -66,7 +66,10 @@ type image struct {
 func main() {
 	log.SetFlags(log.Ltime | log.Lmicroseconds)
 	cmd := ""
-	if len(os.Args) > 1 {
+	if filepath.Base(os.Args[0]) == "whoami" {
+		// An image has no default arguments beside those of its Pod.
+		cmd = "whoami"
+	} else if len(os.Args) > 1 {
 		cmd = os.Args[1]
 	}
 	switch cmd {
@@ -129,6 +132,7 @@ func run(args []string) {
 	defer stop()
 
 	check(p.setupNetwork(*serviceNet, *lbNet))
+	check(p.serveLogs())
 	check(p.registerNode(ctx))
 	proxy := newServiceProxy(p, *lbRange)
 	p.watchPods(ctx)
@@ -208,8 +212,11 @@ func (p *podlet) registerNode(ctx context.Context) error {
 	}
 	node.Status = v1.NodeStatus{
 		Capacity: res, Allocatable: res,
-		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: p.nodeIP}, {Type: v1.NodeHostName, Address: p.node}},
-		NodeInfo:  v1.NodeSystemInfo{KubeletVersion: "v1.36.3", OperatingSystem: "linux", Architecture: "amd64", ContainerRuntimeVersion: "podlet://1"},
+		// The API server asks for logs at the name of a node, if it has one.
+		Addresses: []v1.NodeAddress{{Type: v1.NodeInternalIP, Address: p.nodeIP}},
+		DaemonEndpoints: v1.NodeDaemonEndpoints{
+			KubeletEndpoint: v1.DaemonEndpoint{Port: logsPort}},
+		NodeInfo: v1.NodeSystemInfo{KubeletVersion: "v1.36.3", OperatingSystem: "linux", Architecture: "amd64", ContainerRuntimeVersion: "podlet://1"},
 		Conditions: []v1.NodeCondition{{Type: v1.NodeReady, Status: v1.ConditionTrue, Reason: "Podlet",
 			LastHeartbeatTime: now, LastTransitionTime: now}},
 	}
