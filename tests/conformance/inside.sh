@@ -43,9 +43,18 @@ YAML
 NUNCIO_STATUS_WRITES=200 "$NUNCIO" run --kubeconfig "$KUBECONFIG" --gateway-addresses "$gateways" \
     --state-dir "$OUT/state" >"$OUT/nuncio.log" 2>&1 </dev/null &
 nuncio=$!
+# The suite reads there what nuncio says that it can.
+class=https://$API_ADDRESS:$API_PORT/apis/gateway.networking.k8s.io/v1/gatewayclasses/conformance
+token=$(cut -d, -f1 "$OUT/api/pki/tokens.csv")
+says_features() { curl -fsSk -H "Authorization: Bearer $token" "$class" | grep -q '"supportedFeatures"'; }
+for _ in $(seq 300); do
+    ! says_features || break
+    sleep 0.1
+done
+says_features || fail "nuncio does not say what it can; see $OUT/nuncio.log"
 say "the suite runs; its log is $OUT/suite.log"
 status=0
-version=$("$NUNCIO" --version | sed 's/^nuncio //')
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../../Cargo.toml")
 "$BIN/conformance.test" -test.v -test.run '^TestConformance$' -test.timeout 60m \
     -gateway-class=conformance -cleanup-base-resources=false \
     -usable-address="$usable" -unusable-address="$unusable" \
