@@ -146,20 +146,23 @@ impl<'a> Lists<'a> {
             }
         }
         cut(table, key, None, &mut of_others);
+        let mut all = 0;
         for (host, own) in &mut of_hosts {
-            if own.len() + of_others.len() > routes.len() * MOST_COPIES {
-                break;
-            }
-            own.extend(&of_others);
+            let end = cut(table, key, Some(host), own);
+            let is_tried = |other: &&usize| {
+                let is_before = end.is_none_or(|end| **other < end);
+                is_before || has_no_path(&table[**other].as_ref().matches)
+            };
+            own.extend(of_others.iter().filter(is_tried));
             own.sort_unstable();
             cut(table, key, Some(host), own);
-        }
-        let all: usize = of_hosts.values().map(Vec::len).sum();
-        if all > routes.len() * MOST_COPIES {
-            return Self {
-                of_hosts: BTreeMap::new(),
-                of_others: routes.to_vec(),
-            };
+            all += own.len();
+            if all > routes.len() * MOST_COPIES {
+                return Self {
+                    of_hosts: BTreeMap::new(),
+                    of_others: routes.to_vec(),
+                };
+            }
         }
         Self {
             of_hosts,
@@ -243,15 +246,22 @@ fn path_condition(matches: &RouteMatch) -> Option<PathCondition<'_>> {
     }
 }
 
-/// Leaves out what is behind the first route that answers whatever gets there.
-fn cut<R: AsRef<Route>>(table: &[R], key: &str, host: Option<&str>, routes: &mut Vec<usize>) {
-    let takes_all = |index: &usize| matches_all_below(&table[*index].as_ref().matches, key, host);
-    if let Some(last) = routes.iter().position(takes_all) {
-        let mut kept = 0..=last;
-        // What has no path does not get there.
-        let pathless = |index: &usize| table[*index].as_ref().matches.path == PathMatch::Connect;
-        routes.retain(|index| kept.next().is_some() || pathless(index));
-    }
+/// Leaves out what is behind the first route that answers whatever gets there, and says which that is.
+fn cut<R: AsRef<Route>>(
+    table: &[R],
+    key: &str,
+    host: Option<&str>,
+    routes: &mut Vec<usize>,
+) -> Option<usize> {
+    let takes_all = |index: &&usize| matches_all_below(&table[**index].as_ref().matches, key, host);
+    let end = *routes.iter().find(takes_all)?;
+    // What has no path does not get there.
+    routes.retain(|index| *index <= end || has_no_path(&table[*index].as_ref().matches));
+    Some(end)
+}
+
+fn has_no_path(matches: &RouteMatch) -> bool {
+    matches.path == PathMatch::Connect
 }
 
 /// What `:path` begins with, whenever this matches; `None` where there is none then.

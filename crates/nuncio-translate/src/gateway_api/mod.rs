@@ -187,17 +187,7 @@ impl Context<'_> {
     /// The content of a file.
     fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
         self.files.insert(path.into());
-        match self.store.file(path) {
-            Some(Ok(text)) => Ok(Arc::clone(text)),
-            Some(Err(error)) => Err(Invalid::new(
-                format!("{path} cannot be read: {error}"),
-                "put the file there",
-            )),
-            None => Err(Invalid::new(
-                format!("{path} has not been read"),
-                "put the file there",
-            )),
-        }
+        self.store.content(path)
     }
 }
 

@@ -129,17 +129,7 @@ impl Context<'_> {
             ));
         }
         self.files.insert(path.into());
-        match self.store.file(path) {
-            Some(Ok(text)) => Ok(Arc::clone(text)),
-            Some(Err(error)) => Err(Invalid::new(
-                format!("{path} cannot be read: {error}"),
-                "put the file there",
-            )),
-            None => Err(Invalid::new(
-                format!("{path} has not been read"),
-                "put the file there",
-            )),
-        }
+        self.store.content(path)
     }
 }
 

@@ -34,6 +34,7 @@ use nuncio_api::getambassador::{
 use nuncio_api::ingress::{self, Ingress, IngressClass};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef, gateway_api};
 use nuncio_model::consul::{ConsulAnswer, ConsulService};
+use nuncio_model::value::Invalid;
 use nuncio_model::{Entry, Origin, Report, ResourceId, Unread};
 use serde_json::Value;
 
@@ -235,6 +236,17 @@ impl Store {
     pub(crate) fn file(&self, path: &str) -> Option<&Result<Arc<str>, String>> {
         tracker::read(Read::File(path));
         self.files.get(path)
+    }
+
+    /// The content of such a file.
+    pub(crate) fn content(&self, path: &str) -> Result<Arc<str>, Invalid> {
+        let problem = match self.file(path) {
+            Some(Ok(text)) => return Ok(Arc::clone(text)),
+            Some(Err(error)) => format!("cannot be read: {error}"),
+            None => "has not been read".to_owned(),
+        };
+        let message = format!("{path} {problem}");
+        Err(Invalid::new(message, "put the file there"))
     }
 
     /// Takes changes up, and says what they touch. An object in `upserted` replaces the one of the
