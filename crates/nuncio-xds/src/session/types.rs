@@ -148,13 +148,17 @@ impl TypeState {
             || self.absent.contains(name)
     }
 
-    /// Something of several may be refused without Envoy saying so.
-    pub(super) fn may_be_stuck(&self, resource_type: ResourceType) -> bool {
-        let new = |outstanding: &Outstanding| {
-            let sent = outstanding.sent.iter();
-            sent.filter(|sent| self.news(sent).is_some()).count()
-        };
-        resource_type == ResourceType::Cluster && self.outstanding.as_ref().map_or(0, new) > 1
+    /// How many are under way, if one of several may be refused without Envoy saying so.
+    pub(super) fn may_be_stuck(&self, resource_type: ResourceType) -> Option<u32> {
+        if resource_type != ResourceType::Cluster {
+            return None;
+        }
+        let sent = self
+            .outstanding
+            .iter()
+            .flat_map(|outstanding| &outstanding.sent);
+        let new = sent.filter(|sent| self.news(sent).is_some()).count();
+        (new > 1).then(|| new.try_into().unwrap_or(u32::MAX))
     }
 
     /// The resource of what was sent, if Envoy had another version, or none, before.

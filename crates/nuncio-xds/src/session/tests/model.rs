@@ -375,7 +375,7 @@ impl World {
         if self.outstanding.keys().eq(["c"].iter()) {
             self.outstanding.clear();
         }
-        self.wait(Duration::from_secs(3));
+        self.wait(Duration::from_secs(4));
     }
 
     fn arrive(&mut self) -> bool {
