@@ -13,6 +13,7 @@ BUSY_OPTION = --busy "$(BUSY)"
 FLEET_OPTION = --fleet "$(FLEET)"
 CERTIFICATES_OPTION = --certificates "$(CERTIFICATES)"
 ROUTES_OPTION = --routes "$(ROUTES)"
+FILTERS_OPTION = --filters "$(FILTERS)"
 
 .PHONY: help run test soak conformance bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
 
@@ -38,7 +39,7 @@ test: toolchain ## Install what the tests need and run all of them
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
-	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --locked -p nuncio --test load soak -- --nocapture
+	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --workspace --locked --test load soak -- --nocapture
 
 conformance: toolchain ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
@@ -52,7 +53,7 @@ bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES FILTERS,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{busy, change, cluster, cold, fleet, routing, served, tls};
+use crate::{busy, change, cluster, cold, filters, fleet, routing, served, tls};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
@@ -81,6 +81,10 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
         tls::NAME => runtime()?.block_on(tls::measure(folder, size, envoy()?))?,
         routing::NAME => {
             let measured = routing::measure(folder, size, envoy()?, args.requests);
+            runtime()?.block_on(measured)?
+        }
+        filters::NAME => {
+            let measured = filters::measure(folder, size, envoy()?, args.requests);
             runtime()?.block_on(measured)?
         }
         other => anyhow::bail!("there is no measurement {other:?}"),

@@ -63,6 +63,9 @@ pub(crate) struct RunArgs {
     /// Numbers of routes.
     #[arg(long, default_value = "10,1000,10000,100000")]
     pub(crate) routes: Sizes,
+    /// Numbers of routes behind an AuthService, a RateLimitService and both.
+    #[arg(long, default_value = "10")]
+    pub(crate) filters: Sizes,
     /// How many requests each route is asked.
     #[arg(long, default_value_t = 4000)]
     pub(crate) requests: usize,

@@ -8,7 +8,8 @@
 //!            ├─────▶ busy      a changed endpoint while routes change
 //!            ├─────▶ fleet     one change to the answers of many Envoys elsewhere
 //!            ├─────▶ tls       many Hosts with certificates
-//!            └─────▶ routing   Envoy's time for a request, beside routes written by hand
+//!            ├─────▶ routing   Envoy's time for a request, beside routes written by hand
+//!            └─────▶ filters   the same of requests that others are asked about
 //! ```
 //!
 //! A file for each thing that is measured; [`manifests`] makes what they measure it on, and
@@ -21,6 +22,7 @@ mod cli;
 mod cluster;
 mod cold;
 mod figure;
+mod filters;
 mod fleet;
 mod gateway;
 mod instructions;
@@ -109,6 +111,10 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
     for &size in &args.routes.0 {
         let folder = tempfile::tempdir()?;
         measured.add(measure(args, routing::NAME, size, folder.path(), 1));
+    }
+    for &size in &args.filters.0 {
+        let folder = tempfile::tempdir()?;
+        measured.add(measure(args, filters::NAME, size, folder.path(), 1));
     }
 
     let results = results(measured.figures);

@@ -156,6 +156,66 @@ pub(crate) fn routes(
     Ok(())
 }
 
+/// Whom [`routes`] have asked about every request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Filters {
+    pub(crate) auth: Option<SocketAddr>,
+    pub(crate) rate_limit: Option<SocketAddr>,
+}
+
+/// The label that every request has for the rate limit service.
+pub(crate) const LABEL: &str = "remote_address";
+
+/// Its domain.
+pub(crate) const DOMAIN: &str = "bench";
+
+pub(crate) fn filters(folder: &Path, filters: Filters) -> anyhow::Result<()> {
+    let mut text = String::new();
+    if let Some(auth) = filters.auth {
+        text.push_str(&format!(
+            "\
+---
+apiVersion: getambassador.io/v3alpha1
+kind: AuthService
+metadata:
+  name: auth
+spec:
+  auth_service: {auth}
+  proto: http
+"
+        ));
+    }
+    if let Some(rate_limit) = filters.rate_limit {
+        text.push_str(&format!(
+            "\
+---
+apiVersion: getambassador.io/v3alpha1
+kind: RateLimitService
+metadata:
+  name: limits
+spec:
+  service: {rate_limit}
+  domain: {DOMAIN}
+  protocol_version: v3
+---
+apiVersion: getambassador.io/v3alpha1
+kind: Module
+metadata:
+  name: ambassador
+spec:
+  config:
+    default_label_domain: {DOMAIN}
+    default_labels:
+      {DOMAIN}:
+        defaults:
+        - {LABEL}:
+            key: {LABEL}
+"
+        ));
+    }
+    write(folder, "filters.yaml", &text)
+}
+
 /// Changes something to what it never was in an earlier round.
 pub(crate) fn change(folder: &Path, change: Change, round: usize) -> anyhow::Result<()> {
     match change {

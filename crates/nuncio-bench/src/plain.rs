@@ -7,10 +7,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::manifests::{DOMAIN, Filters};
+
 const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.\
     http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
+const EXT_AUTHZ: &str = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz";
+const RATE_LIMIT: &str = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit";
 const LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 /// Emissary's.
 const LOG_FORMAT: &str = "ACCESS [%START_TIME%] \"%REQ(:METHOD)% \
@@ -19,22 +23,71 @@ const LOG_FORMAT: &str = "ACCESS [%START_TIME%] \"%REQ(:METHOD)% \
     \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \
     \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
+/// What Emissary has asked with, and takes from an answer.
+const ASKED_WITH: [&str; 8] = [
+    "authorization",
+    "cookie",
+    "from",
+    "proxy-authorization",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+const ANSWERED_WITH: [&str; 5] = [
+    "authorization",
+    "location",
+    "proxy-authenticate",
+    "set-cookie",
+    "www-authenticate",
+];
+
 /// A plain list of routes to one upstream, in the given order.
 pub(crate) fn bootstrap(
     admin_socket: &Path,
     port: u16,
     upstream: SocketAddr,
     prefixes: &[String],
+    filters: Filters,
 ) -> Value {
+    let limits = filters
+        .rate_limit
+        .map(|_| json!([{ "actions": [{ "remote_address": {} }] }]));
     let routes: Vec<_> = prefixes
         .iter()
         .map(|prefix| {
             json!({
                 "match": { "prefix": prefix },
-                "route": { "cluster": "upstream", "prefix_rewrite": "/", "timeout": "3s" }
+                "route": {
+                    "cluster": "upstream",
+                    "prefix_rewrite": "/",
+                    "timeout": "3s",
+                    "rate_limits": limits
+                }
             })
         })
         .collect();
+    let mut http_filters =
+        vec![json!({ "name": "envoy.filters.http.cors", "typed_config": { "@type": CORS } })];
+    let mut clusters = vec![cluster("upstream", upstream)];
+    if let Some(auth) = filters.auth {
+        http_filters.push(ext_authz());
+        clusters.push(cluster("auth", auth));
+    }
+    if let Some(rate_limit) = filters.rate_limit {
+        http_filters.push(ratelimit());
+        let mut cluster = cluster("limits", rate_limit);
+        cluster["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/\
+                    envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": {} }
+            }
+        });
+        clusters.push(cluster);
+    }
+    http_filters
+        .push(json!({ "name": "envoy.filters.http.router", "typed_config": { "@type": ROUTER } }));
     let connection_manager = json!({
         "@type": CONNECTION_MANAGER,
         "stat_prefix": "ingress",
@@ -52,10 +105,7 @@ pub(crate) fn bootstrap(
             "initial_stream_window_size": 65_536,
             "max_concurrent_streams": 1024
         },
-        "http_filters": [
-            { "name": "envoy.filters.http.cors", "typed_config": { "@type": CORS } },
-            { "name": "envoy.filters.http.router", "typed_config": { "@type": ROUTER } }
-        ],
+        "http_filters": http_filters,
         "internal_address_config": {
             "cidr_ranges": [{ "address_prefix": "127.0.0.0", "prefix_len": 8 }]
         },
@@ -88,15 +138,55 @@ pub(crate) fn bootstrap(
                     }]
                 }]
             }],
-            "clusters": [{
-                "name": "upstream",
-                "type": "STATIC",
-                "load_assignment": {
-                    "cluster_name": "upstream",
-                    "endpoints": [{
-                        "lb_endpoints": [{ "endpoint": { "address": address(upstream) } }]
-                    }]
+            "clusters": clusters
+        }
+    })
+}
+
+fn ext_authz() -> Value {
+    let patterns = |names: &[&str]| {
+        let exact = |name: &&str| json!({ "exact": name, "ignore_case": true });
+        json!({ "patterns": names.iter().map(exact).collect::<Vec<_>>() })
+    };
+    json!({
+        "name": "envoy.filters.http.ext_authz",
+        "typed_config": {
+            "@type": EXT_AUTHZ,
+            "allowed_headers": patterns(&ASKED_WITH),
+            "clear_route_cache": true,
+            "http_service": {
+                "server_uri": { "uri": "http://auth", "cluster": "auth", "timeout": "5s" },
+                "authorization_response": {
+                    "allowed_client_headers": patterns(&ANSWERED_WITH),
+                    "allowed_upstream_headers": patterns(&ANSWERED_WITH)
                 }
+            }
+        }
+    })
+}
+
+fn ratelimit() -> Value {
+    json!({
+        "name": "envoy.filters.http.ratelimit",
+        "typed_config": {
+            "@type": RATE_LIMIT,
+            "domain": DOMAIN,
+            "rate_limit_service": {
+                "grpc_service": { "envoy_grpc": { "cluster_name": "limits" } },
+                "transport_api_version": "V3"
+            }
+        }
+    })
+}
+
+fn cluster(name: &str, upstream: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{
+                "lb_endpoints": [{ "endpoint": { "address": address(upstream) } }]
             }]
         }
     })

@@ -7,10 +7,12 @@ use std::path::Path;
 use anyhow::Context;
 use nuncio::supervisor::{Handle, StateDir};
 use nuncio_echo::client::{Client, Protocol, Target};
-use nuncio_echo::{Echo, Running, free_port};
+use nuncio_echo::{Echo, free_port};
+use serde_json::Value;
 
 use crate::figure::{Figure, Figures, median};
 use crate::gateway::{Gateway, in_time, listens, pid, start_envoy};
+use crate::manifests::Filters;
 use crate::{manifests, plain, usage};
 
 pub(crate) const NAME: &str = "routing";
@@ -24,28 +26,45 @@ pub(crate) async fn measure(
     envoy: &Path,
     requests: usize,
 ) -> anyhow::Result<Vec<Figure>> {
+    let costs = costs(folder, size, Filters::default(), envoy, requests).await?;
+    Ok(costs.add_to(Figures::new(NAME, size)))
+}
+
+/// With filters that ask somebody about every request.
+pub(crate) async fn costs(
+    folder: &Path,
+    size: usize,
+    filters: Filters,
+    envoy: &Path,
+    requests: usize,
+) -> anyhow::Result<Costs> {
     let states = tempfile::tempdir()?;
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let upstream = Echo::new("upstream").start(any_port).await?;
     let port = free_port();
     manifests::routes(folder, size, port, upstream.address())?;
+    manifests::filters(folder, filters)?;
     let gateway = Gateway::start(folder, &states.path().join("nuncio"), envoy).await?;
     let state = states.path().join("plain");
-    let figures = beside_plain(&gateway, port, &upstream, &state, envoy, requests).await;
+    let ports = [port, free_port()];
+    let plain = |prefixes: &[String], admin: &Path| {
+        plain::bootstrap(admin, ports[1], upstream.address(), prefixes, filters)
+    };
+    let costs = beside_plain(&gateway, ports, plain, &state, envoy, requests).await;
     gateway.stop().await;
-    Ok(figures?.add_to(Figures::new(NAME, size)))
+    costs
 }
 
-/// Processor time for a request, in microseconds.
-struct Costs {
-    nuncio: [f64; 2],
-    plain: [f64; 2],
+/// Processor time for a request to the first and to the last route, in microseconds.
+pub(crate) struct Costs {
+    pub(crate) nuncio: [f64; 2],
+    pub(crate) plain: [f64; 2],
 }
 
 async fn beside_plain(
     gateway: &Gateway,
-    port: u16,
-    upstream: &Running,
+    [port, plain_port]: [u16; 2],
+    plain: impl FnOnce(&[String], &Path) -> Value,
     state: &Path,
     envoy: &Path,
     requests: usize,
@@ -59,14 +78,8 @@ async fn beside_plain(
         .filter(|group| !group.built_in)
         .map(|group| group.prefix.clone())
         .collect();
-    let plain_port = free_port();
     let state_dir = StateDir::open(state)?;
-    let bootstrap = plain::bootstrap(
-        &state_dir.admin_socket(),
-        plain_port,
-        upstream.address(),
-        &prefixes,
-    );
+    let bootstrap = plain(&prefixes, &state_dir.admin_socket());
     let plain = start_envoy(envoy, state_dir, bootstrap).await?;
     let compared = compare(
         gateway.envoy(),

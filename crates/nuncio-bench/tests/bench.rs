@@ -52,6 +52,8 @@ fn everything_is_measured() {
         "3",
         "--routes",
         "10,50",
+        "--filters",
+        "10",
         "--requests",
         "20",
     ];
@@ -94,6 +96,7 @@ fn everything_is_measured() {
         ("tls", "on demand: Host added (main thread)", vec![3]),
         ("routing", "last: nuncio (worker CPU)", vec![10, 50]),
         ("routing", "last: by hand (worker CPU)", vec![10, 50]),
+        ("filters", "both: throughput, nuncio / by hand", vec![10]),
     ] {
         let found = sizes.get(&(measure.to_owned(), name.to_owned()));
         assert_eq!(
@@ -118,6 +121,8 @@ fn everything_is_measured() {
         "--certificates",
         "",
         "--routes",
+        "",
+        "--filters",
         "",
         "--sizes",
         "20",
