@@ -30,6 +30,9 @@ pub(crate) const NAME: &str = "tls";
 /// How many Hosts are added, one after the other.
 const ADDED: usize = 5;
 
+/// How many names are asked for that nobody serves.
+const STRANGERS: usize = 5_000;
+
 pub(crate) async fn measure(
     folder: &Path,
     size: usize,
@@ -203,7 +206,20 @@ async fn asked_for(
         "MiB",
         usage::memory_of(process)? as f64 / 1048576.0,
     );
-    handshakes(figures, "on demand", process, port, size).await
+    handshakes(figures, "on demand", process, port, size).await?;
+    let before = usage::memory_of(process)?;
+    // Whoever asks for a name that nobody serves leaves something behind in Envoy.
+    for number in (size + ADDED..).take(STRANGERS) {
+        let served = handshake(port, number).await;
+        anyhow::ensure!(served.is_err(), "{number} is served without a certificate");
+    }
+    let left = usage::memory_of(process)?.saturating_sub(before);
+    figures.add(
+        "on demand: memory for a name nobody serves",
+        "KiB",
+        left as f64 / 1024.0 / STRANGERS as f64,
+    );
+    Ok(())
 }
 
 /// The certificate by the name that a client asks for.
