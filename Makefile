@@ -35,6 +35,8 @@ test: toolchain ## Install what the tests need and run all of them
 	    ZIPKIN="$$(scripts/install-zipkin.sh)" && export ZIPKIN && \
 	    CONSUL="$$(scripts/install-consul.sh)" && export CONSUL && \
 	    OTELCOL="$$(scripts/install-otelcol.sh)" && export OTELCOL && \
+	    NFT="$$(scripts/install-nftables.sh)" && export NFT && \
+	    CONFORMANCE_BIN="$$(scripts/install-conformance.sh)" && export CONFORMANCE_BIN && \
 	    $(CARGO) test --workspace --locked
 
 soak: toolchain ## Change and kill things under load for SECONDS (default 600)
@@ -44,10 +46,10 @@ soak: toolchain ## Change and kill things under load for SECONDS (default 600)
 conformance: toolchain ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
+	    NFT="$$(scripts/install-nftables.sh)" && export NFT && \
 	    CONFORMANCE_BIN="$$(scripts/install-conformance.sh)" && export CONFORMANCE_BIN && \
 	    $(CARGO) build --workspace --locked --bin nuncio && \
-	    NUNCIO=target/debug/nuncio PROFILES=GATEWAY-HTTP,GATEWAY-GRPC,GATEWAY-TLS,GATEWAY-TCP,GATEWAY-UDP \
-	        tests/conformance/run.sh target/conformance $(if $(TEST),-run-test=$(TEST))
+	    NUNCIO=target/debug/nuncio tests/conformance/run.sh target/conformance $(if $(TEST),-run-test=$(TEST))
 
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \

@@ -55,7 +55,7 @@ says_features || fail "nuncio does not say what it can; see $OUT/nuncio.log"
 say "the suite runs; its log is $OUT/suite.log"
 status=0
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../../Cargo.toml")
-"$BIN/conformance.test" -test.v -test.run '^TestConformance$' -test.timeout 60m \
+"$BIN/conformance.test" -test.v -test.run '^TestConformance$' -test.timeout 20m \
     -gateway-class=conformance -cleanup-base-resources=false \
     -usable-address="$usable" -unusable-address="$unusable" \
     -report-output="$OUT/report.yaml" -organization=nuncio -project=nuncio \

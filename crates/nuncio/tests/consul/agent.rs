@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::support::{DEADLINE, LOOK, free_port};
+use crate::support::{DEADLINE, LOOK, built_with_go, free_port};
 
 pub(crate) struct Agent {
     process: Child,
@@ -77,7 +77,8 @@ impl Agent {
         }
         let file = folder.path().join("agent.json");
         fs::write(&file, config.to_string()).unwrap();
-        let process = Command::new(program())
+        let program = built_with_go("CONSUL", "consul", "github.com/hashicorp/consul");
+        let process = Command::new(program)
             .args([
                 "agent",
                 "-dev",
@@ -185,24 +186,4 @@ impl Agent {
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
-}
-
-/// What `make test` installs.
-fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("CONSUL") {
-        return program.into();
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let module = fs::read_to_string(root.join("tests/consul/go.mod")).unwrap();
-    let version = module
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("github.com/hashicorp/consul "))
-        .and_then(|line| line.split(' ').next())
-        .expect("go.mod names a version");
-    let program = root.join(format!(".tools/consul-{version}/consul"));
-    assert!(
-        program.is_file(),
-        "Consul is not installed: run scripts/install-consul.sh, or set CONSUL"
-    );
-    program
 }

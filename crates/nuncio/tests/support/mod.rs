@@ -53,6 +53,27 @@ pub fn envoy() -> PathBuf {
     envoy
 }
 
+/// A program that `make test` builds with Go: what the variable says, or that of `tests/NAME` in the
+/// version of this module.
+pub fn built_with_go(variable: &str, name: &str, module: &str) -> PathBuf {
+    if let Some(program) = std::env::var_os(variable) {
+        return program.into();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let required = fs::read_to_string(root.join(format!("tests/{name}/go.mod"))).unwrap();
+    let version = required
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(' '))
+        .and_then(|line| line.split(' ').next())
+        .expect("go.mod names a version");
+    let program = root.join(format!(".tools/{name}-{version}/{name}"));
+    assert!(
+        program.is_file(),
+        "{name} is not installed: run scripts/install-{name}.sh, or set {variable}"
+    );
+    program
+}
+
 /// A nuncio and its Envoy. Dropped, both are ended and nothing of them stays.
 pub struct Gateway {
     child: Child,

@@ -1,11 +1,12 @@
 //! A running OpenTelemetry collector, which says what it gets.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+
+use crate::support::built_with_go;
 
 pub(crate) struct Collector {
     _process: Child,
@@ -23,7 +24,8 @@ impl Collector {
              service: {{telemetry: {{metrics: {{level: none}}}}, \
              pipelines: {{traces: {{receivers: [otlp], exporters: [debug]}}}}}}}}"
         );
-        let process = Command::new(program())
+        let module = "go.opentelemetry.io/collector/otelcol";
+        let process = Command::new(built_with_go("OTELCOL", "otelcol", module))
             .args(["--config", &config])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -41,26 +43,4 @@ impl Collector {
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
-}
-
-/// What `make test` installs.
-fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("OTELCOL") {
-        return program.into();
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let module = fs::read_to_string(root.join("tests/otelcol/go.mod")).unwrap();
-    let version = module
-        .lines()
-        .find_map(|line| {
-            line.trim()
-                .strip_prefix("go.opentelemetry.io/collector/otelcol ")
-        })
-        .expect("go.mod names a version");
-    let program = root.join(format!(".tools/otelcol-{version}/otelcol"));
-    assert!(
-        program.is_file(),
-        "the collector is not installed: run scripts/install-otelcol.sh, or set OTELCOL"
-    );
-    program
 }
