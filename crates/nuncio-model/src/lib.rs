@@ -20,6 +20,8 @@ pub mod tracing;
 pub mod value;
 
 mod gateway;
+mod unread;
 
 pub use gateway::{Gateway, Named};
-pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity, Unread};
+pub use report::{Entry, Origin, Reason, Report, ResourceId, Severity};
+pub use unread::{Unread, guard, guards_in};

@@ -45,14 +45,6 @@ impl fmt::Display for ResourceId {
     }
 }
 
-/// Where resources of a kind may be of which nothing was ever read.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Unread {
-    pub kind: &'static str,
-    /// What cannot be read.
-    pub origin: Origin,
-}
-
 /// Which resource, and which of its fields, caused a model object.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct Origin {

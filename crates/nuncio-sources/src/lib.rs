@@ -34,15 +34,6 @@ pub use watch::Watcher;
 use nuncio_api::{ObjectKey, RawObject};
 use nuncio_model::{Entry, Unread};
 
-/// Kinds of getambassador.io whose objects must not go unseen: without them requests pass that they
-/// would stop.
-const GUARDS: &[&str] = &["AuthService", "Host"];
-
-/// The kind among those that has this name.
-fn guard(kind: &str) -> Option<&'static str> {
-    GUARDS.iter().copied().find(|guard| *guard == kind)
-}
-
 /// What changed since the last one, to be taken up as a whole.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChangeSet {

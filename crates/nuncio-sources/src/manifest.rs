@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use nuncio_api::yaml::{self, SyntaxError};
 use nuncio_api::{Body, ObjectMeta, RawObject, SourceRef, group_of};
-use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
+use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity, guard, guards_in};
 use serde_json::{Map, Value};
 
-use crate::guard;
 use crate::locate::Tree;
 
 pub(crate) mod json;
@@ -145,14 +144,18 @@ impl Reader<'_> {
             document,
             item,
         };
-        let guard = body["kind"].as_str().and_then(guard);
+        let guards = match body["kind"].as_str().and_then(guard) {
+            // Not every one is among them.
+            Some("Module" | "TLSContext") => guards_in(&body.to_string()),
+            guard => guard.into_iter().collect(),
+        };
         match object(source, body) {
             Ok((object, warnings)) => {
                 self.manifest.objects.push(object);
                 self.manifest.problems.extend(warnings);
             }
             Err(refusal) => {
-                self.manifest.unread.extend(guard);
+                self.manifest.unread.extend(guards);
                 self.refuse(document, item, &refusal);
             }
         }

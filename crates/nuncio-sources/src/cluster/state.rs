@@ -12,14 +12,14 @@ use std::time::SystemTime;
 use kube::api::{ApiResource, GroupVersionKind};
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::{Body, ObjectKey, SourceRef};
-use nuncio_model::{Entry, Origin, Reason, Severity, Unread};
+use nuncio_model::{Entry, Origin, Reason, Severity, Unread, guard};
 
 use super::follow::{Name, News, What};
 use super::kinds::{Kind, KindId};
 use super::trouble::{self, Trouble, server};
+use crate::ChangeSet;
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
-use crate::{ChangeSet, guard};
 
 /// How often in a row the API server must say no before it is believed: while it starts it knows
 /// neither all rights nor all kinds.
@@ -402,15 +402,20 @@ impl State {
     }
 
     fn unread(&self) -> Vec<Unread> {
-        let never = self.kinds.iter();
-        let never =
-            never.filter(|((group, _), held)| &**group == GROUP && held.listed == Listed::Never);
+        let all = self.kinds.iter();
+        let never = all.filter(|(_, held)| held.listed == Listed::Never);
         never
             .filter_map(|((group, kind), _)| {
-                let kind = guard(kind)?;
+                let guard = match (&**group, &**kind) {
+                    (GROUP, kind) => guard(kind)?,
+                    // Annotations of Services have any kind. Of Ingresses too, but who has none may
+                    // well not read them.
+                    ("", "Service") => "AuthService",
+                    _ => return None,
+                };
                 let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "", kind));
                 Some(Unread {
-                    kind,
+                    kind: guard,
                     origin: trouble::resource(&resource),
                 })
             })

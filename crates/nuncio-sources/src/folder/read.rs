@@ -9,11 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use nuncio_model::Reason;
+use nuncio_model::{Reason, guards_in};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::walk::{Fingerprint, Found};
-use crate::guard;
 use crate::manifest::{self, Manifest};
 
 /// Larger files are refused: they are no manifests, and would be held in memory.
@@ -129,17 +128,6 @@ fn parse(name: &Arc<str>, bytes: Vec<u8>, known: Option<u128>) -> Outcome {
         Ok(manifest) => Outcome::Read { hash, manifest },
         Err(error) => fault(text.as_bytes(), error.to_string()),
     }
-}
-
-/// Kinds that a text names, `kind: Host` or `"kind": "Host"`, which nobody could parse.
-fn guards_in(text: &str) -> BTreeSet<&'static str> {
-    let after = text.split("kind").skip(1);
-    let names = after.map(|after| {
-        let name = after.trim_start_matches(|c: char| c.is_whitespace() || "\"':".contains(c));
-        let end = name.find(|c: char| !c.is_alphanumeric());
-        &name[..end.unwrap_or(name.len())]
-    });
-    names.filter_map(guard).collect()
 }
 
 /// Line and column, from 1, of what follows a text.

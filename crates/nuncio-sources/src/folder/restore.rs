@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nuncio_api::SourceRef;
-use nuncio_model::{Entry, Origin, Reason, Severity};
+use nuncio_model::{Entry, Origin, Reason, Severity, guard};
 
 use super::{File, FileId, Fingerprint, Folder, Place, ReadAt, walk};
-use crate::guard;
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
 use crate::manifest::{self, file_resource};
 

@@ -465,4 +465,9 @@ fn what_must_not_go_unseen_is_told_of_where_it_cannot_be_read() {
     );
     assert_eq!(unread(&nameless(&auth)), ["AuthService"]);
     assert!(unread(&nameless(&mapping("a", "/a/"))).is_empty());
+    let module = mapping("a", "/a/").replace("Mapping", "Module");
+    assert!(unread(&nameless(&module)).is_empty());
+    let module = module.replace("prefix", "ip_deny");
+    assert_eq!(unread(&nameless(&module)), ["Module"]);
+    assert_eq!(unread(&broken(&module)), ["Module"]);
 }

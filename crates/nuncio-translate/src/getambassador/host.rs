@@ -324,7 +324,27 @@ fn tls_context<'s>(
     }
     let implicit = format!("{}-context", object.name());
     let found = find_tls_context(store, object.namespace(), &implicit);
+    if found.is_none() && may_be_there(store, &implicit) {
+        return Err(Mistake::because(
+            "spec.tlsSecret",
+            Reason::RefNotFound,
+            format!(
+                "TLSContext {implicit} may be there, and cannot be read: it may ask clients for \
+                 certificates"
+            ),
+            "mend it, or write tlsContext or tls",
+        ));
+    }
     Ok(found.map(|found| ("spec.tlsSecret", found.as_ref())))
+}
+
+/// Whether a TLSContext that is not in effect may have this name.
+fn may_be_there(store: &Store, name: &str) -> bool {
+    let unread = store.unread("TLSContext").map(|origin| origin.resource);
+    let left_out = store.tls_contexts.left_out();
+    let left_out = left_out.map(|object| Arc::clone(&object.id));
+    let mut written = unread.chain(left_out);
+    written.any(|id| *id.name == *name) || store.unseen("TLSContext").next().is_some()
 }
 
 /// `hosts` of a TLSContext pairs it with Hosts; a Host that names it uses it all the same.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use nuncio_api::yaml;
 use nuncio_api::{Body, ObjectKey, ObjectMeta, RawObject, SourceRef, getambassador};
-use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
+use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity, Unread, guard, guards_in};
 use serde_json::{Map, Value};
+
+use super::Scope;
 
 const ANNOTATION: &str = "getambassador.io/config";
 const FIELD: &str = "metadata.annotations[\"getambassador.io/config\"]";
@@ -119,8 +121,18 @@ pub(super) fn may_carry(object: &RawObject) -> bool {
     kind && object.meta.annotations.contains_key(ANNOTATION)
 }
 
-/// The resources in an object's annotation with their keys, and what is wrong with the others.
-pub(super) fn children(parent: &RawObject) -> (Vec<(RawObject, String)>, Vec<Entry>) {
+/// What an annotation has.
+#[derive(Default)]
+pub(super) struct Content {
+    /// With their keys.
+    pub(super) children: Vec<(RawObject, String)>,
+    pub(super) problems: Vec<Entry>,
+    /// What there may be that cannot be read.
+    pub(super) unread: Vec<Unread>,
+}
+
+/// The content of an object's annotation.
+pub(super) fn content(parent: &RawObject, scope: &Scope) -> Content {
     let text = parent
         .meta
         .annotations
@@ -129,6 +141,18 @@ pub(super) fn children(parent: &RawObject) -> (Vec<(RawObject, String)>, Vec<Ent
     let at = origin(&parent.key());
     let mut children = Vec::new();
     let mut problems = Vec::new();
+    let guards = || match scope.may_accept(text) {
+        true => guards_in(text),
+        false => BTreeSet::new(),
+    };
+    let unread = |kinds: BTreeSet<&'static str>| -> Vec<Unread> {
+        let at = &at;
+        let unread = kinds.into_iter().map(|kind| Unread {
+            kind,
+            origin: at.clone(),
+        });
+        unread.collect()
+    };
     let documents = match yaml::documents(text) {
         Ok(documents) => documents,
         Err(error) => {
@@ -140,17 +164,24 @@ pub(super) fn children(parent: &RawObject) -> (Vec<(RawObject, String)>, Vec<Ent
             );
             entry.help("nothing of it is in effect; lines count from the annotation's first");
             problems.push(entry);
-            return (children, problems);
+            return Content {
+                children,
+                problems,
+                unread: unread(guards()),
+            };
         }
     };
     let source = Arc::new(parent.source.clone());
+    let mut lost = BTreeSet::new();
     for (document, body) in documents.into_iter().enumerate() {
+        let guard = body["kind"].as_str().and_then(guard);
         match child(parent, &source, document, body) {
             Ok(child) => {
                 let (name, namespace) = (&parent.meta.name, &parent.meta.namespace);
                 children.push((child, format!("{name}.{namespace}.{}", document + 1)));
             }
             Err(what) => {
+                lost.extend(guard.filter(|guard| guards().contains(guard)));
                 let mut entry = Entry::new(
                     &at,
                     Severity::Error,
@@ -162,7 +193,12 @@ pub(super) fn children(parent: &RawObject) -> (Vec<(RawObject, String)>, Vec<Ent
             }
         }
     }
-    (children, problems)
+    let unread = unread(lost);
+    Content {
+        children,
+        problems,
+        unread,
+    }
 }
 
 fn child(

@@ -169,6 +169,8 @@ pub struct Store {
     unread_hosts: BTreeMap<ObjectKey, Arc<Object<Host>>>,
     /// Where there may be objects of which the sources could read nothing.
     unseen: Vec<Unread>,
+    /// The same in annotations, by whose they are.
+    unseen_annotated: BTreeMap<ObjectKey, Vec<Unread>>,
     annotations: annotation::Annotations,
     names: Names,
     tracker: Tracker,
@@ -296,13 +298,16 @@ impl Store {
             self.annotations.real_changed(&key, &id, false, contested);
             return;
         }
-        let (children, problems) = if annotation::may_carry(&object) {
-            annotation::children(&object)
-        } else {
-            (Vec::new(), Vec::new())
+        let annotated = match annotation::may_carry(&object) {
+            true => annotation::content(&object, &self.scope),
+            false => annotation::Content::default(),
         };
-        self.annotations.parent_changed(&key, children, contested);
-        self.note(&key, problems);
+        self.annotations
+            .parent_changed(&key, annotated.children, contested);
+        self.note(&key, annotated.problems);
+        if !annotated.unread.is_empty() {
+            self.unseen_annotated.insert(key.clone(), annotated.unread);
+        }
         if object.group() == getambassador::GROUP {
             self.annotations.real_changed(&key, &id, true, contested);
         }
@@ -320,7 +325,9 @@ impl Store {
 
     /// Where there may be objects of a kind of which nothing could be read.
     pub(crate) fn unseen(&self, kind: &str) -> impl Iterator<Item = &Origin> {
-        let unseen = self.unseen.iter().filter(move |unread| unread.kind == kind);
+        let annotated = self.unseen_annotated.values().flatten();
+        let unseen = self.unseen.iter().chain(annotated);
+        let unseen = unseen.filter(move |unread| unread.kind == kind);
         unseen.map(|unread| &unread.origin)
     }
 
@@ -513,6 +520,7 @@ impl Store {
         self.origins.remove(key);
         self.unread.remove(key);
         self.unread_hosts.remove(key);
+        self.unseen_annotated.remove(key);
         self.module_tls_contexts.remove(key);
         let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
         if let Some(slice) = self.endpoint_slices.get(namespace, name)

@@ -4,6 +4,9 @@ use nuncio_api::getambassador::conversion::ID_PREFIX;
 
 use super::selector::LabelSelectorExpr;
 
+/// The id of what is meant for every one.
+const AUTOMATIC: &str = "_automatic_";
+
 /// Which resources count, by Emissary's variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -53,6 +56,14 @@ impl Scope {
             .is_none_or(|selector| selector.matches(labels))
     }
 
+    /// Whether resources in a text that cannot be parsed may be meant for this nuncio.
+    pub(super) fn may_accept(&self, text: &str) -> bool {
+        match text.contains("ambassador_id") {
+            true => text.contains(&self.ambassador_id) || text.contains(AUTOMATIC),
+            false => self.accepts_id(None),
+        }
+    }
+
     /// Whether a resource is meant for this nuncio. The conversion of old versions leaves a prefix
     /// in stored objects.
     pub(super) fn accepts_id(&self, ambassador_id: Option<&[String]>) -> bool {
@@ -61,7 +72,7 @@ impl Scope {
         };
         ids.iter().any(|id| {
             let id = id.strip_prefix(ID_PREFIX).unwrap_or(id);
-            id == "_automatic_" || id == self.ambassador_id
+            id == AUTOMATIC || id == self.ambassador_id
         })
     }
 }

@@ -175,15 +175,21 @@ async fn auth_services_that_may_not_be_read_open_nothing() {
     gateway.terminate().await;
 }
 
-/// Without any Host everything is served in cleartext.
+/// Without any Host everything is served in cleartext, and a Module may say who is let in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_that_may_not_be_read_open_nothing() {
+async fn hosts_and_modules_that_may_not_be_read_open_nothing() {
     let scene = Scene::start().await;
+    let module = definition("Module", "modules");
     let without = role("listeners, mappings");
-    scene.apply(&[scene.all(), without].concat()).await;
+    scene.apply(&[scene.all(), module, without].concat()).await;
     let mut gateway = scene.gateway(NOBODY);
     gateway.ready().await;
     assert_eq!(scene.status("/a/").await, None);
+    scene.apply(&role("listeners, mappings, hosts")).await;
+    scene.answers(&gateway, "/a/", 403).await;
+    let errors = gateway.errors().await;
+    let said = "a Module may be there that cannot be read, and none is in effect";
+    assert!(errors.contains(said), "{errors}");
     scene.apply(&role("'*'")).await;
     scene.answers(&gateway, "/a/", 200).await;
     gateway.terminate().await;

@@ -238,6 +238,27 @@ fn what_was_kept_of_another_cluster_is_not_used() {
 }
 
 #[test]
+fn annotations_of_services_that_were_never_listed_may_have_an_auth_service() {
+    let mut state = State::new(URL);
+    let services = super::super::kinds::built_in();
+    let is_service = |kind: &Kind| kind.resource.kind == "Service";
+    let services: Vec<_> = services.into_iter().filter(is_service).collect();
+    let kind = services[0].id();
+    let steps = state.define(services);
+    for _ in 0..3 {
+        state.take(News {
+            kind: kind.clone(),
+            follower: steps.start[0].1,
+            what: What::Trouble(Trouble::Forbidden("no".to_owned())),
+        });
+    }
+    let unread = state.changes().unread;
+    assert_eq!(unread.len(), 1);
+    assert_eq!(unread[0].kind, "AuthService");
+    assert_eq!(&*unread[0].origin.resource.name, "services");
+}
+
+#[test]
 fn auth_services_that_were_never_listed_may_be_there() {
     let unread = |scene: &mut Scene| {
         let unread = scene.state.changes().unread;

@@ -15,10 +15,17 @@ use nuncio_model::filter::{
 use nuncio_model::value::LuaScript;
 use nuncio_model::{Origin, Reason};
 
-use super::{Keys, path};
+use super::{Keys, NAME, path};
 use crate::getambassador::Context;
 use crate::getambassador::error_response;
 use crate::getambassador::mistake::Mistake;
+use crate::store::AUTH_MODULE;
+
+/// Who may send requests where nobody may.
+const NOBODY: AddressAccess = AddressAccess {
+    action: AccessAction::Allow,
+    principals: Vec::new(),
+};
 
 /// Routes with error responses of their own need a filter, whatever the Module has.
 pub(in crate::getambassador) fn with_route_error_responses(
@@ -36,6 +43,31 @@ pub(in crate::getambassador) fn with_route_error_responses(
         config,
     };
     context.gateway.filters.insert(name, Arc::new(filter));
+}
+
+/// Of a Module that cannot be read nobody knows whom it lets in: so it is nobody.
+pub(super) fn without_module(context: &mut Context<'_>) -> Vec<Arc<str>> {
+    let store = context.store;
+    let written = store
+        .unread("Module")
+        .filter(|origin| matches!(&*origin.resource.name, NAME | AUTH_MODULE));
+    let Some(origin) = written.chain(store.unseen("Module").cloned()).next() else {
+        return Vec::new();
+    };
+    context
+        .report
+        .error(
+            &origin,
+            Reason::NotBound,
+            "a Module may be there that cannot be read, and none is in effect: it is not known whom it \
+             lets in, and requests are answered with 403",
+        )
+        .help("see what keeps it from being read");
+    let config = FilterConfig::AddressAccess(NOBODY);
+    let name: Arc<str> = config.name().into();
+    let filter = Arc::new(HttpFilter { origin, config });
+    context.gateway.filters.insert(Arc::clone(&name), filter);
+    vec![name]
 }
 
 impl Keys<'_, '_, '_> {
@@ -236,11 +268,7 @@ impl Keys<'_, '_, '_> {
         // Whoever may be meant by one that cannot be read, it is not everybody.
         let written = self.object.spec.pointer("/config/ip_allow");
         if config.ip_allow.is_none() && written.is_some_and(|value| !value.is_null()) {
-            let nobody = AddressAccess {
-                action: AccessAction::Allow,
-                principals: Vec::new(),
-            };
-            return Some(("ip_allow", nobody));
+            return Some(("ip_allow", NOBODY));
         }
         let given = |list: &Option<Vec<_>>| list.clone().filter(|entries| !entries.is_empty());
         let (key, action, entries) = match (given(&config.ip_allow), given(&config.ip_deny)) {

@@ -122,7 +122,10 @@ pub(super) fn read(context: &mut Context<'_>) -> Module {
         }
     }
     let Some(object) = counts else {
-        return Module::default();
+        return Module {
+            filters: filters::without_module(context),
+            ..Module::default()
+        };
     };
     let (config, problems) = context.store.module_config(object);
     context.report.extend(problems);
