@@ -101,6 +101,7 @@ impl Index {
                 .iter()
                 .filter(|id| !same || !self.ingresses.contains(*id));
             changed.extend(new.cloned());
+            changed.extend(self.ingresses.difference(&ingresses).cloned());
             self.ingresses = ingresses;
         }
         changed

@@ -87,12 +87,15 @@ pub(crate) async fn write(
     if let Some(version) = over.and_then(|over| over.version.as_deref()) {
         metadata["resourceVersion"] = version.into();
     }
-    let body = json!({
+    let mut body = json!({
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": metadata,
-        "status": status,
     });
+    // An empty one would become null, which is no status.
+    if *status != Status::default() {
+        body["status"] = json!(status);
+    }
     let path = DynamicObject::url_path(resource, namespace(id));
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&body);

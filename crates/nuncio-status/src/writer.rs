@@ -1,7 +1,8 @@
 //! The loop: takes up what is another, and writes it when its turn comes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::pending;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -59,6 +60,10 @@ pub(crate) struct Writer {
     kinds: HashMap<Arc<str>, OfKind>,
     /// Digests of what was written last.
     last: HashMap<Arc<ResourceId>, u64>,
+    /// Digests of the objects whose status is nuncio's: ids would be many times as large.
+    own: HashSet<u64>,
+    /// Objects that were nuncio's, and still say so.
+    left: HashSet<Arc<ResourceId>>,
     /// When it is seen whether kinds have a place by then for what they had none.
     places_anew: Option<Instant>,
     /// Nothing is written until then.
@@ -109,6 +114,8 @@ impl Writer {
             written: Vec::new(),
             kinds: HashMap::new(),
             last: HashMap::new(),
+            own: HashSet::new(),
+            left: HashSet::new(),
             places_anew: None,
             pause: None,
             pauses: 0,
@@ -181,6 +188,8 @@ impl Writer {
         self.queue.clear();
         self.kinds.clear();
         self.last.clear();
+        self.own.clear();
+        self.left.clear();
         self.places_anew = None;
         self.written.clear();
         self.scan.clear();
@@ -231,7 +240,10 @@ impl Writer {
 
     /// Puts an object into the queue if its status says something else than it is to.
     fn consider(&mut self, id: &Arc<ResourceId>) {
-        let Some((status, standing)) = self.differs(id) else {
+        let status = desired::status(&self.scene, &self.index, id);
+        self.note_whose(id, status.is_some());
+        let Some((status, standing)) = self.compared(id, status) else {
+            self.left.remove(id);
             return;
         };
         let said = standing
@@ -243,15 +255,37 @@ impl Writer {
         self.queue.push(id, urgency);
     }
 
+    /// Notes whether an object's status is nuncio's, or was.
+    fn note_whose(&mut self, id: &Arc<ResourceId>, own: bool) {
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
+        let digest = hasher.finish();
+        if own {
+            self.own.insert(digest);
+            self.left.remove(id);
+        } else if !self.index.is_ingress(id)
+            && self.own.remove(&digest)
+            && self.config.standings.get(id).is_some()
+        {
+            self.left.insert(Arc::clone(id));
+        }
+    }
+
     /// What an object's status is to say, if that is not what it says.
     fn differs(&self, id: &ResourceId) -> Option<(Status, Standing)> {
+        self.compared(id, desired::status(&self.scene, &self.index, id))
+    }
+
+    fn compared(&self, id: &ResourceId, status: Option<Status>) -> Option<(Status, Standing)> {
         let of_kind = self.kinds.get(&id.kind);
         let place = of_kind.map_or(Place::All, |of_kind| of_kind.place);
         if place == Place::None || (&*id.kind == "Mapping" && !self.config.mappings) {
             return None;
         }
         let standing = self.config.standings.get(id)?;
-        let mut status = desired::status(&self.scene, &self.index, id)?;
+        // What nuncio wrote is taken back once; then it may be another's.
+        let taken_back = || self.left.contains(id).then(Status::default);
+        let mut status = status.or_else(taken_back)?;
         if place == Place::Emissarys {
             status = as_emissary(&status);
         }
@@ -307,6 +341,7 @@ impl Writer {
         while let Some(id) = self.queue.pop(now) {
             let Some((mut status, standing)) = self.differs(&id) else {
                 self.queue.settled(&id);
+                self.left.remove(&id);
                 continue;
             };
             let of_kind = self.kinds.entry(Arc::clone(&id.kind)).or_default();
@@ -368,6 +403,7 @@ impl Writer {
         let of_kind = self.kinds.entry(Arc::clone(&id.kind)).or_default();
         match outcome {
             Outcome::Written => {
+                self.left.remove(id);
                 self.figures.writes.fetch_add(1, Ordering::Relaxed);
                 self.troubles.written(&resource);
                 if of_kind.place == Place::All {
@@ -384,7 +420,10 @@ impl Writer {
                 }
                 self.config.standings.written(id, standing);
             }
-            Outcome::Gone => self.queue.settled(id),
+            Outcome::Gone => {
+                self.left.remove(id);
+                self.queue.settled(id);
+            }
             Outcome::NoStatus => {
                 self.places_anew.get_or_insert(now + PLACES_LOOKED_FOR);
                 of_kind.place = Place::None;

@@ -84,7 +84,10 @@ impl Scene {
     }
 
     async fn with(definitions: &[Value]) -> Self {
-        let kubernetes = Kubernetes::start().await.unwrap();
+        Self::on(Kubernetes::start().await.unwrap(), definitions).await
+    }
+
+    async fn on(kubernetes: Kubernetes, definitions: &[Value]) -> Self {
         let client = kubernetes.client().await.unwrap();
         let scene = Self {
             kubernetes,
@@ -408,6 +411,122 @@ async fn one_replica_writes_and_another_takes_over() {
     third.terminate().await;
 }
 
+/// What nuncio wrote goes with that; what another writes stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_becomes_anothers_says_nothing_of_this_one() {
+    let scene = Scene::start().await;
+    scene.apply_base().await;
+    let anothers = "ambassador_id: [other], prefix: /b/";
+    scene.apply(&mapping("a", "prefix: /a/")).await;
+    scene.apply(&mapping("b", anothers)).await;
+    let says = json!({"status": {"state": "Running", "reason": "says another"}});
+    let params = PatchParams::default();
+    scene
+        .api("Mapping")
+        .patch_status("b", &params, &Patch::Merge(&says))
+        .await
+        .unwrap();
+    let mut gateway = scene.gateway("one");
+    gateway.ready().await;
+    scene.says("Mapping", "a", "True", "Accepted").await;
+    scene.says("Module", "ambassador", "True", "Accepted").await;
+
+    scene.apply(&mapping("a", anothers)).await;
+    let module = "apiVersion: getambassador.io/v3alpha1\nkind: Module\n\
+        metadata: {name: ambassador}\nspec: {ambassador_id: [other], config: {}}\n";
+    scene.apply(module).await;
+    let says_nothing = async |kind, name| {
+        let status = scene.get(kind, name).await["status"].clone();
+        status.is_null() || status == json!({})
+    };
+    let taken_back =
+        async || says_nothing("Mapping", "a").await && says_nothing("Module", "ambassador").await;
+    scene
+        .kubernetes
+        .until("what was said is taken back", taken_back)
+        .await
+        .unwrap();
+    // Also when it is another's that changes.
+    let changed = format!("{anothers}, timeout_ms: 1");
+    scene.apply(&mapping("b", &changed)).await;
+    scene.apply(&mapping("a", "prefix: /a/")).await;
+    scene.says("Mapping", "a", "True", "Accepted").await;
+    let status = scene.get("Mapping", "b").await["status"].clone();
+    assert_eq!(status, says["status"]);
+    gateway.terminate().await;
+}
+
+/// Has the API server note who asks for what.
+const POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+";
+
+/// Lets nobody do everything.
+const ALL_RIGHTS: &str = "apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: nobody}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}]
+";
+
+/// How many requests in a row must be renewals.
+const AT_REST: usize = 3;
+
+/// Watches aside, which are asked for anew every five minutes or so, an API server at rest hears of the
+/// Lease alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_rest_the_api_server_is_asked_for_the_lease_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (policy, log) = (folder.path().join("policy"), folder.path().join("log"));
+    fs::write(&policy, POLICY).unwrap();
+    let options = [
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+    ];
+    let options = options.each_ref().map(String::as_str);
+    let kubernetes = Kubernetes::start_with(&options).await.unwrap();
+    let scene = Scene::on(kubernetes, &crds(&CrdOptions { conversion: None })).await;
+    scene.apply(ALL_RIGHTS).await;
+    scene.apply_base().await;
+    scene.apply(&mapping("a", "prefix: /a/")).await;
+    scene.apply(&mapping("b", WRONG)).await;
+    let variables = [("NUNCIO_POD_NAME", "one")];
+    let kubeconfig = scene.kubernetes.kubeconfig();
+    let mut gateway = Gateway::of_cluster(&kubeconfig, NOBODY, &variables);
+    gateway.ready().await;
+    scene.says("Mapping", "a", "True", "Accepted").await;
+    scene.says("Mapping", "b", "False", "InvalidValue").await;
+
+    let asked = || -> Vec<String> {
+        let log = fs::read_to_string(&log).unwrap();
+        // The last line may not be whole yet.
+        let events = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let own = events.filter(|event| event["user"]["username"] == NOBODY);
+        own.map(|event| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let at = event["requestReceivedTimestamp"].as_str().unwrap();
+            let (verb, of) = (text(&event["verb"]), text(&event["objectRef"]["resource"]));
+            format!("{at} {verb} {of}")
+        })
+        .collect()
+    };
+    let is_at_rest = async || {
+        let mut asked = asked();
+        asked.sort();
+        let last = asked.iter().rev().take(AT_REST);
+        last.filter(|asked| asked.ends_with(" update leases"))
+            .count()
+            == AT_REST
+    };
+    let rests = scene.kubernetes.until("it rests", is_at_rest).await;
+    rests.unwrap_or_else(|error| panic!("{error}: {:#?}", asked()));
+    gateway.terminate().await;
+}
+
 /// A user's rights: to read everything, and to write this.
 fn role(may_write: &str) -> String {
     format!(
@@ -524,6 +643,24 @@ async fn ingresses_have_the_addresses_of_the_gateways_service() {
     scene
         .kubernetes
         .until("the Service has an Event", of_service)
+        .await
+        .unwrap();
+
+    // One that becomes another controller's is not reached here any more.
+    scene
+        .apply(
+            "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web}\n\
+             spec: {ingressClassName: other, defaultBackend: {service: {name: web, \
+             port: {number: 80}}}}\n",
+        )
+        .await;
+    let taken_back = async || {
+        let ingress = scene.get("Ingress", "web").await;
+        ingress["status"]["loadBalancer"] == json!({})
+    };
+    scene
+        .kubernetes
+        .until("its address is taken back", taken_back)
         .await
         .unwrap();
     gateway.terminate().await;
