@@ -4,9 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use nuncio_apiext::{Addresses, Managed};
+use nuncio_sources::cluster::Connection;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ApiextArgs, ServiceName};
@@ -35,29 +34,22 @@ pub fn run(args: ApiextArgs) -> ExitCode {
 }
 
 async fn serve(args: ApiextArgs) -> anyhow::Result<()> {
-    let config = match &args.kubeconfig {
-        Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("{} names no cluster", path.display()))?
-        }
-        None => Config::infer().await.context(
+    let connection = match &args.kubeconfig {
+        Some(file) => Connection::by_kubeconfig(file, None).await?,
+        None => Connection::of_pod().context(
             "there is no API server to work for: run it in a pod, or name one with --kubeconfig",
         )?,
     };
-    let own = match &args.namespace {
-        Some(namespace) => namespace,
-        None if config.default_namespace == "default" => NAMESPACE,
-        None => &config.default_namespace,
+    let own = match (&args.namespace, connection.namespace()) {
+        (Some(namespace), _) => namespace,
+        (None, "default") => NAMESPACE,
+        (None, namespace) => namespace,
     };
     let service = match args.service.contains('/') {
         true => args.service.clone(),
         false => format!("{own}/{}", args.service),
     };
     let ServiceName(service) = service.parse().map_err(anyhow::Error::msg)?;
-    let client = Client::try_from(config).context("cannot make a client of the API server")?;
     let managed = Managed {
         service,
         authority: !args.no_ca_management,
@@ -83,5 +75,5 @@ async fn serve(args: ApiextArgs) -> anyhow::Result<()> {
         );
     };
     let leaving = tokio::time::sleep(Duration::from_secs(args.leave_after));
-    nuncio_apiext::run(client, managed, addresses, stop, leaving).await
+    nuncio_apiext::run(connection.client(), managed, addresses, stop, leaving).await
 }

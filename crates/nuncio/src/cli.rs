@@ -1,15 +1,18 @@
 //! The command line.
 
+mod apiext;
+mod ratelimit;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use nuncio_api::getambassador::crd::WebhookService;
+
+pub use apiext::{ApiextArgs, CrdsArgs, ServiceName};
+pub use ratelimit::{CountingArgs, RatelimitArgs};
 
 /// An API gateway for Kubernetes, with Envoy as its data plane.
 ///
@@ -438,141 +441,6 @@ impl FromStr for HostPort {
     }
 }
 
-/// Print the CustomResourceDefinitions of getambassador.io, for `kubectl apply`.
-///
-/// They take the place of Emissary's, with the same versions and the same stored one, so that a
-/// cluster with objects of any version keeps them. Beside v3alpha1 they have v2 and v1, which
-/// `nuncio apiext` converts:
-///
-///   nuncio crds | kubectl apply --server-side --force-conflicts -f -
-///
-/// Exit codes: 0 when they are printed, 2 when the command line is wrong.
-#[derive(Args, Debug, Clone)]
-#[command(verbatim_doc_comment)]
-pub struct CrdsArgs {
-    /// The Service of `nuncio apiext`, as NAMESPACE/NAME or NAMESPACE/NAME:PORT.
-    #[arg(
-        long,
-        value_name = "SERVICE",
-        default_value = "emissary-system/emissary-apiext"
-    )]
-    pub conversion_webhook: ServiceName,
-
-    /// Only v3alpha1, which needs no `nuncio apiext`. The API server refuses it where objects were
-    /// stored as v2.
-    #[arg(long, conflicts_with = "conversion_webhook")]
-    pub v3alpha1_only: bool,
-
-    /// Their format.
-    #[arg(long, value_enum, default_value_t = FileFormat::Yaml)]
-    pub format: FileFormat,
-}
-
-/// A Service that the API server asks: NAMESPACE/NAME or NAMESPACE/NAME:PORT.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServiceName(pub WebhookService);
-
-impl FromStr for ServiceName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "\"{text}\" names no Service: write one such as emissary-system/emissary-apiext, \
-                 with :PORT if it is not 443"
-            )
-        };
-        let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
-        let (name, port) = match name.split_once(':') {
-            Some((name, port)) => (name, port.parse().ok().filter(|port| *port > 0)),
-            None => (name, Some(443)),
-        };
-        let valid = |label: &str| {
-            !label.is_empty()
-                && label
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-        };
-        if !valid(namespace) || !valid(name) {
-            return Err(wrong());
-        }
-        Ok(Self(WebhookService {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            port: port.ok_or_else(wrong)?,
-        }))
-    }
-}
-
-/// Serve the webhooks of the API server: conversion between versions, and validation.
-///
-/// It takes the place of Emissary's apiext: it makes and renews its own authority, in the Secret
-/// emissary-ingress-webhook-ca, tells the CRDs of it, and converts getambassador.io v1, v2 and
-/// v3alpha1 into each other. Objects that nuncio could not serve are refused in the words of
-/// `nuncio check`; when no replica answers, everything is taken. Any number of replicas may run.
-///
-/// /probes/live and /probes/ready are on --probes; ready is who every CRD trusts.
-///
-/// Exit codes: 0 after an orderly end, 1 when it could not start or go on, 2 for a wrong command
-/// line.
-#[derive(Args, Debug, Clone)]
-#[command(verbatim_doc_comment)]
-pub struct ApiextArgs {
-    /// Its own Service, as NAME, NAMESPACE/NAME or NAMESPACE/NAME:PORT; without a namespace, its own.
-    #[arg(value_name = "SERVICE", default_value = "emissary-apiext")]
-    pub service: String,
-
-    /// The namespace of its Service and its Secret; without, that of its service account, or
-    /// emissary-system.
-    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
-    pub namespace: Option<String>,
-
-    /// Which CRDs it tells whom to trust, as a label selector.
-    #[arg(
-        long,
-        value_name = "SELECTOR",
-        default_value = "app.kubernetes.io/part-of=emissary-ingress"
-    )]
-    pub crd_label_selector: String,
-
-    /// Path of a kubeconfig; without, KUBECONFIG, or the service account of its pod.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Address of the webhooks.
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
-    pub listen: SocketAddr,
-
-    /// Address of the probes.
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]
-    pub probes: SocketAddr,
-
-    /// Leave its authority to others, such as cert-manager, who keep the Secret.
-    #[arg(long, env = "DISABLE_CA_MANAGEMENT", value_parser = FalseyValueParser::new())]
-    pub no_ca_management: bool,
-
-    /// Leave it to others to tell the CRDs whom to trust.
-    #[arg(long, env = "DISABLE_CRD_MANAGEMENT", value_parser = FalseyValueParser::new())]
-    pub no_crd_management: bool,
-
-    /// Convert, and validate nothing.
-    #[arg(long, env = "NUNCIO_NO_VALIDATION", value_parser = FalseyValueParser::new())]
-    pub no_validation: bool,
-
-    /// How long to go on serving after SIGTERM, in seconds, until the API server asks others.
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    pub leave_after: u64,
-
-    /// How much to log: error, warn, info, debug, trace.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "AES_LOG_LEVEL"
-    )]
-    pub log_level: String,
-}
-
 /// Say what would change for traffic between two states of the resources.
 ///
 /// Compared are not the files but what they mean: routes by virtual host and what they match, with
@@ -663,104 +531,6 @@ pub enum ExplainOutput {
     Text,
     /// One object.
     Json,
-}
-
-/// Serve Envoy's rate limit protocol, in the place of envoyproxy/ratelimit.
-///
-/// The files of limits are those of envoyproxy/ratelimit, and are read again when they change;
-/// docs/ratelimit.md says what may stand in them. Hits are counted in this process, or with --redis
-/// together with other replicas. On --http are:
-///   /healthcheck (200 once all limits are known), /alive, /metrics
-///
-/// SIGTERM and SIGINT end it when what is under way is answered.
-///
-/// Exit codes: 0 after an orderly end, 1 when it could not start or go on, 2 for a wrong command
-/// line.
-#[derive(Args, Debug, Clone)]
-#[command(verbatim_doc_comment)]
-pub struct RatelimitArgs {
-    /// Folder with the files of limits (.yaml, .yml), or one file.
-    #[arg(long, value_name = "DIR")]
-    pub limits: PathBuf,
-
-    /// Address on which Envoy asks, by gRPC.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
-    pub listen: SocketAddr,
-
-    /// Address of health and metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub http: SocketAddr,
-
-    #[command(flatten)]
-    pub counting: CountingArgs,
-
-    /// How much to log: error, warn, info, debug, trace.
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        default_value = "info",
-        env = "AES_LOG_LEVEL"
-    )]
-    pub log_level: String,
-}
-
-/// How limits are counted.
-#[derive(Args, Debug, Clone)]
-pub struct CountingArgs {
-    /// Redis, where replicas count together: redis://HOST:PORT, with TLS rediss://HOST:PORT, with a
-    /// password redis://USER:PASSWORD@HOST:PORT, a socket redis+unix:///PATH. Without, this process
-    /// counts for itself.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "NUNCIO_RATELIMIT_REDIS",
-        hide_env_values = true
-    )]
-    pub redis: Option<String>,
-
-    /// The authorities, in PEM, that vouch for a rediss://; without, the system's.
-    #[arg(long, value_name = "FILE", requires = "redis")]
-    pub redis_ca: Option<PathBuf>,
-
-    /// How many counters over their limit are remembered, so that Redis is not asked about them
-    /// again.
-    #[arg(long, value_name = "N", requires = "redis")]
-    pub local_cache: Option<NonZero<usize>>,
-
-    /// Keys in Redis expire up to so many seconds after their window, not all at once.
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 300,
-        env = "EXPIRATION_JITTER_MAX_SECONDS"
-    )]
-    pub expiration_jitter: u64,
-
-    /// Begins every key in Redis; without, nothing does.
-    #[arg(long, value_name = "TEXT", env = "CACHE_KEY_PREFIX")]
-    pub key_prefix: Option<String>,
-
-    /// From which part of a limit on hits are counted as near it.
-    #[arg(
-        long,
-        value_name = "RATIO",
-        default_value_t = 0.8,
-        env = "NEAR_LIMIT_RATIO"
-    )]
-    pub near_limit_ratio: f32,
-
-    /// Say in headers of every answer how much is left: RateLimit-Limit, RateLimit-Remaining,
-    /// RateLimit-Reset.
-    #[arg(long, env = "LIMIT_RESPONSE_HEADERS_ENABLED")]
-    pub response_headers: bool,
-
-    /// Let everything pass, and count what would not have.
-    #[arg(long, env = "SHADOW_MODE")]
-    pub shadow_mode: bool,
-
-    /// Let several files have limits of one domain.
-    #[arg(long, env = "MERGE_DOMAIN_CONFIG")]
-    pub merge_domains: bool,
 }
 
 /// Print completions for a shell.

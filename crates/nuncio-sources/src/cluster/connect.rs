@@ -26,6 +26,7 @@ pub enum ConnectError {
 pub struct Connection {
     pub(super) client: Client,
     pub(super) url: String,
+    namespace: String,
 }
 
 impl Connection {
@@ -36,6 +37,11 @@ impl Connection {
     /// Where the API server is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The namespace of the pod, or of the kubeconfig's context.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// By a kubeconfig, in its current context or another one.
@@ -72,8 +78,13 @@ impl Connection {
         // kube would try again in silence, after pauses of minutes in the end.
         config.default_retry = false;
         let url = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
         let client = Client::try_from(config);
         let client = client.map_err(|error| ConnectError::Client(causes(&error)))?;
-        Ok(Self { client, url })
+        Ok(Self {
+            client,
+            url,
+            namespace,
+        })
     }
 }
