@@ -367,6 +367,40 @@ fn the_table_of_fields_is_true() {
     );
 }
 
+/// Fields of what is plugged in that end nowhere in Envoy: whose the resource is, how v2 wrote it, and what
+/// Envoy has no longer or nuncio knows by itself.
+const NOWHERE: &[&str] = &[
+    "ambassador_id",
+    "v2ExplicitTLS",
+    "v2ExplicitTLS.serviceScheme",
+    "v2ExplicitTLS.tls",
+    "config.access_token_file",
+    "config.collector_cluster",
+];
+
+#[test]
+fn every_field_of_what_is_plugged_in_says_where_it_ends_in_envoy() {
+    const PLUGGED_IN: &[&str] = &[
+        "AuthService",
+        "ConsulResolver",
+        "LogService",
+        "RateLimitService",
+        "TracingService",
+    ];
+    let mut silent = Vec::new();
+    for Kind { name, schema, .. } in kinds() {
+        let fields = schema.fields();
+        let fields = fields.iter().filter(|_| PLUGGED_IN.contains(&name));
+        let of_field = |field: &Field| field.envoy.is_empty() != NOWHERE.contains(&&*field.path);
+        silent.extend(
+            fields
+                .filter(|field| of_field(field))
+                .map(|field| format!("{name}.{}", field.path)),
+        );
+    }
+    assert!(silent.is_empty(), "not said, or said in vain: {silent:?}");
+}
+
 #[test]
 fn every_field_has_a_case() {
     let cases = translation_cases();

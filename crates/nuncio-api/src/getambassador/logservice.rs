@@ -22,6 +22,8 @@ pub struct LogService {
     /// Envoy: `HttpGrpcAccessLogConfig`, `TcpGrpcAccessLogConfig`.
     pub driver: Option<LogDriver>,
     /// Settings of the driver.
+    ///
+    /// Envoy: `HttpGrpcAccessLogConfig`.
     pub driver_config: Option<LogDriverConfig>,
     /// Longest time that entries wait, in seconds; 1 when absent.
     ///
@@ -32,6 +34,8 @@ pub struct LogService {
     /// Envoy: `CommonGrpcAccessLogConfig.buffer_size_bytes`.
     pub flush_interval_byte_size: Option<i64>,
     /// Whether it speaks gRPC, as Envoy does.
+    ///
+    /// Envoy: `HttpProtocolOptions.explicit_http_config`, whatever it says.
     pub grpc: Option<bool>,
     /// Name of the service in statistics.
     ///
@@ -52,6 +56,8 @@ pub enum LogDriver {
 #[serde(default)]
 pub struct LogDriverConfig {
     /// Headers that are logged.
+    ///
+    /// Envoy: `HttpGrpcAccessLogConfig.additional_request_headers_to_log`, `HttpGrpcAccessLogConfig.additional_response_headers_to_log`, `HttpGrpcAccessLogConfig.additional_response_trailers_to_log`.
     pub additional_log_headers: Option<Vec<LogHeader>>,
 }
 
@@ -60,6 +66,8 @@ pub struct LogDriverConfig {
 #[serde(default)]
 pub struct LogHeader {
     /// Its name.
+    ///
+    /// Envoy: an item of each list that it is to be in.
     pub header_name: Option<String>,
     /// Whether that of the request is.
     ///

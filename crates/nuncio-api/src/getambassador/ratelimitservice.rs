@@ -40,6 +40,8 @@ pub struct RateLimitService {
     /// Envoy: `RateLimit.failure_mode_deny`.
     pub failure_mode_deny: Option<bool>,
     /// How gRPC requests are refused.
+    ///
+    /// Envoy: `RateLimit.rate_limited_as_resource_exhausted`.
     pub grpc: Option<RateLimitGrpc>,
     /// How `tls` and `service` were written as v2.
     #[serde(rename = "v2ExplicitTLS")]

@@ -12,10 +12,16 @@ pub struct TracingService {
     /// Envoy: `Tracing.Http.name`.
     pub driver: Option<TracingDriver>,
     /// Where they are sent, as in a Mapping.
+    ///
+    /// Envoy: `ZipkinConfig.collector_cluster`, `DatadogConfig.collector_cluster`, `OpenTelemetryConfig.grpc_service`.
     pub service: Option<String>,
     /// How many requests are traced; all when absent.
+    ///
+    /// Envoy: `Runtime.layer`.
     pub sampling: Option<TraceSampling>,
     /// Deprecated for `custom_tags`.
+    ///
+    /// Envoy: `HttpConnectionManager.Tracing.custom_tags`.
     ///
     /// Emissary: it has no effect there in v3alpha1.
     pub tag_headers: Option<Vec<String>>,
@@ -24,6 +30,8 @@ pub struct TracingService {
     /// Envoy: `HttpConnectionManager.Tracing.custom_tags`.
     pub custom_tags: Option<Vec<CustomTag>>,
     /// Settings of the driver.
+    ///
+    /// Envoy: `Tracing.Http.typed_config`.
     pub config: Option<TraceConfig>,
     /// Name of the service in statistics.
     ///
@@ -46,15 +54,15 @@ pub enum TracingDriver {
 pub struct TraceSampling {
     /// Of those that a client asks to trace.
     ///
-    /// Envoy: `Tracing.client_sampling`.
+    /// Envoy: `Runtime.layer`, `tracing.client_enabled`.
     pub client: Option<i64>,
     /// Of all others.
     ///
-    /// Envoy: `Tracing.random_sampling`.
+    /// Envoy: `Runtime.layer`, `tracing.random_sampling`.
     pub random: Option<i64>,
     /// Of those that the others leave.
     ///
-    /// Envoy: `Tracing.overall_sampling`.
+    /// Envoy: `Runtime.layer`, `tracing.global_enabled`.
     pub overall: Option<i64>,
 }
 
@@ -82,14 +90,20 @@ pub struct CustomTag {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TagLiteral {
     /// The value.
+    ///
+    /// Envoy: `CustomTag.Literal.value`.
     pub value: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TagSource {
     /// Name of the variable or header.
+    ///
+    /// Envoy: `CustomTag.Environment.name`, `CustomTag.Header.name`.
     pub name: String,
     /// What stands for one that is missing; no tag when absent.
+    ///
+    /// Envoy: `CustomTag.Environment.default_value`, `CustomTag.Header.default_value`.
     pub default_value: Option<String>,
 }
 
@@ -114,6 +128,8 @@ pub struct TraceConfig {
     /// Envoy: `ZipkinConfig.collector_hostname`, `DatadogConfig.collector_hostname`.
     pub collector_hostname: Option<String>,
     /// In which headers a trace is carried on.
+    ///
+    /// Envoy: `ZipkinConfig.trace_context_option`.
     pub propagation_modes: Option<Vec<PropagationMode>>,
     /// Whether ids are long; `true` when absent.
     ///
