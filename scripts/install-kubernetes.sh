@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Builds the Kubernetes API that the tests run against, kube-apiserver, kube-controller-manager and
-# etcd, into .tools, and prints their folder as the last line on stdout; everything else goes to
+# etcd, and kubectl into .tools, and prints their folder as the last line on stdout; everything else goes to
 # stderr. Quick when they are there already; the first time it takes some ten minutes and 3 GB of
 # Go's cache. The versions and checksums are those of tests/kubernetes/go.mod and go.sum.
 # KUBERNETES_BIN=/path/to/folder takes the programs in there instead and builds nothing.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 module=$root/tests/kubernetes
-programs=(kube-apiserver kube-controller-manager etcd)
+programs=(kube-apiserver kube-controller-manager etcd kubectl)
 
 fail() {
     printf 'install-kubernetes: %s\n' "$@" >&2
@@ -64,4 +64,5 @@ build() { # program package
 build etcd go.etcd.io/etcd/server/v3
 build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
 build kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager
+build kubectl k8s.io/kubernetes/cmd/kubectl
 printf '%s\n' "$folder"

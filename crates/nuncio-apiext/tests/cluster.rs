@@ -294,6 +294,18 @@ async fn what_could_not_be_served_is_refused_in_words() {
     );
     assert!(said.ends_with(" [InvalidValue]"), "{said}");
 
+    // What `kubectl apply` prints, as docs/crds.md has it.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), wrong("quote", -1).to_string()).unwrap();
+    let mut kubectl = kubernetes.kubectl();
+    let output = kubectl.args(["apply", "-f"]).arg(file.path()).output();
+    let printed = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(
+        printed.starts_with("The request is invalid: ")
+            && printed.contains("denied the request: Mapping default/quote: spec.weight: "),
+        "{printed}"
+    );
+
     // A schema's own words, for what has the wrong type.
     let mut typed = wrong("m", 1);
     typed["spec"]["timeout_ms"] = "soon".into();

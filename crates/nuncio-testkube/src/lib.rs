@@ -12,6 +12,7 @@ mod process;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -212,6 +213,16 @@ impl Kubernetes {
     /// A kubeconfig with the contexts [`ADMIN`], the current one, and [`NOBODY`].
     pub fn kubeconfig(&self) -> PathBuf {
         self.path("kubeconfig")
+    }
+
+    /// kubectl, as [`ADMIN`].
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(self.programs.join("kubectl"));
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            // What it finds out of API servers it keeps there.
+            .env("HOME", self.folder.path());
+        command
     }
 
     /// Host and port.

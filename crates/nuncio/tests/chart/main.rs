@@ -5,6 +5,7 @@
 
 mod cluster;
 mod crds;
+mod guides;
 mod render;
 mod rights;
 #[path = "../support/mod.rs"]
