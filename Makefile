@@ -57,7 +57,7 @@ bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
 	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES FILTERS,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
-bench-instructions: toolchain ## Count the instructions of a cold translation, with valgrind
+bench-instructions: toolchain ## Count the instructions of a cold translation and of a change, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions
 
 bench-ratelimit: toolchain ## Measure a decision about a limit, beside envoyproxy/ratelimit

@@ -14,7 +14,7 @@ use crate::usage::timed;
 
 pub(crate) const NAME: &str = "change";
 
-pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>> {
+pub(crate) fn measure(folder: &Path, size: usize, rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let mut sources = Folder::new(vec![folder.to_owned()]);
     let mut engine = Engine::new(
         Store::new(Scope::default()),
@@ -24,7 +24,7 @@ pub(crate) fn measure(folder: &Path, size: usize) -> anyhow::Result<Vec<Figure>>
     let mut figures = Figures::new(NAME, size);
     for change in Change::ALL {
         let [mut found, mut taken_up, mut resources, mut bytes] = [const { Vec::new() }; 4];
-        for round in 1..=rounds(size) {
+        for round in 1..=rounds {
             manifests::change(folder, change, round)?;
             let (scan, changes) = timed(|| sources.scan().unwrap_or_default());
             let (apply, served) = timed(|| engine.apply(changes));

@@ -69,7 +69,10 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
     let figures = match args.measure.as_str() {
         cold::NAME => cold::measure(cold::NAME, folder, size)?,
         cold::HOSTS => cold::measure(cold::HOSTS, folder, size)?,
-        change::NAME => change::measure(folder, size)?,
+        change::NAME => {
+            let rounds = args.rounds.unwrap_or_else(|| change::rounds(size));
+            change::measure(folder, size, rounds)?
+        }
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
         cluster::NAME => runtime()?.block_on(cluster::measure(size, envoy()?))?,
         busy::NAME => {

@@ -17,7 +17,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure everything, print tables and write the figures to a file.
     Run(RunArgs),
-    /// Count the instructions of a cold translation, with valgrind.
+    /// Count the instructions of a cold translation and of a change, with valgrind.
     Instructions(InstructionsArgs),
     /// Measure one thing in this process: what the others start.
     #[command(hide = true)]
@@ -93,6 +93,9 @@ pub(crate) struct MeasureArgs {
     pub(crate) envoy: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     pub(crate) requests: usize,
+    /// How often something is changed.
+    #[arg(long)]
+    pub(crate) rounds: Option<usize>,
 }
 
 /// Numbers with commas between them; nothing is none of them.

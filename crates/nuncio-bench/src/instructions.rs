@@ -1,24 +1,44 @@
-//! How many instructions a cold translation takes: a figure that does not depend on what else the
-//! machine does.
+//! How many instructions a cold translation takes, and a change: figures that do not depend on what
+//! else the machine does.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
 
 use crate::figure::{Figure, Figures};
-use crate::{cold, manifests};
+use crate::{change, cold, manifests};
 
-/// Runs the cold measurement under valgrind.
+/// How often both changes are made to count one of each.
+const ROUNDS: u64 = 4;
+
+/// Runs measurements under valgrind.
 pub(crate) fn count(size: usize) -> anyhow::Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     manifests::services(folder.path(), size, 8080)?;
+    let count = |measure, rounds| count_of(measure, size, folder.path(), rounds);
+    let mut figures = Figures::new("instructions", size);
+    figures.add("cold translation", "M", count(cold::NAME, 1)? as f64 / 1e6);
+    // What comes before the first change is the same in both.
+    let [once, more] = [count(change::NAME, 1)?, count(change::NAME, 1 + ROUNDS)?];
+    let change = more.saturating_sub(once) / ROUNDS;
+    figures.add(
+        "a Mapping and an endpoint changed",
+        "M",
+        change as f64 / 1e6,
+    );
+    Ok(figures.finish())
+}
+
+fn count_of(measure: &str, size: usize, folder: &Path, rounds: u64) -> anyhow::Result<u64> {
     let result = tempfile::NamedTempFile::new()?;
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args(["measure", cold::NAME, "--size", &size.to_string()])
+        .args(["measure", measure, "--size", &size.to_string()])
+        .args(["--rounds", &rounds.to_string()])
         .arg("--folder")
-        .arg(folder.path())
+        .arg(folder)
         .arg("--result")
         .arg(result.path())
         .output()
@@ -28,10 +48,7 @@ pub(crate) fn count(size: usize) -> anyhow::Result<Vec<Figure>> {
         )?;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "valgrind failed:\n{said}");
-    let count = collected(&said).with_context(|| format!("valgrind gave no count:\n{said}"))?;
-    let mut figures = Figures::new("instructions", size);
-    figures.add("cold translation", "M", count as f64 / 1e6);
-    Ok(figures.finish())
+    collected(&said).with_context(|| format!("valgrind gave no count:\n{said}"))
 }
 
 /// callgrind's last word: `==123== Collected : 456`.
