@@ -272,6 +272,13 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable(
+        "KUBECONFIG",
+        Read(
+            "–",
+            "the cluster of `nuncio apiext` where it is not in a pod (`--kubeconfig`)",
+        ),
+    ),
+    variable(
         "LIMIT_RESPONSE_HEADERS_ENABLED",
         Read(
             "`false`",
