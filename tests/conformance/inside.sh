@@ -41,7 +41,7 @@ YAML
     fail "the CRDs were refused"
 
 NUNCIO_STATUS_WRITES=200 "$NUNCIO" run --kubeconfig "$KUBECONFIG" --gateway-addresses "$gateways" \
-    --state-dir "$OUT/state" >"$OUT/nuncio.log" 2>&1 </dev/null &
+    --gateway-services ClusterIP --state-dir "$OUT/state" >"$OUT/nuncio.log" 2>&1 </dev/null &
 nuncio=$!
 # The suite reads there what nuncio says that it can.
 class=https://$API_ADDRESS:$API_PORT/apis/gateway.networking.k8s.io/v1/gatewayclasses/conformance

@@ -18,6 +18,9 @@ AMBASSADOR_DRAIN_TIME: {{ include "nuncio.drainTime" . | quote }}
 NUNCIO_SHUTDOWN_DELAY: {{ .Values.shutdownDelaySeconds | quote }}
 NUNCIO_STATE_DIR: /var/lib/nuncio
 NUNCIO_POD_LABELS_FILE: /tmp/ambassador-pod-info/labels
+{{- with .Values.gatewayServices }}
+NUNCIO_GATEWAY_SERVICES: {{ . }}
+{{- end }}
 {{- with .Values.namespace.name }}
 AMBASSADOR_NAMESPACE: {{ . | quote }}
 {{- end }}

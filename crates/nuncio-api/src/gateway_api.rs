@@ -33,7 +33,7 @@ fields! {
     /// `GatewayClass.spec`: which controller serves the Gateways of a class.
     pub struct GatewayClass {
         pub controller_name: String,
-        pub parameters_ref: Option<Value>,
+        pub parameters_ref: Option<ObjectReference>,
         pub description: Option<String>,
     }
 

@@ -3,7 +3,8 @@
 //! ```text
 //!  Scene ──▶ scene: what is another ──▶ queue ──▶ desired ≠ standing? ──▶ write
 //!    │                                    ▲           (cluster::Standings)
-//!    └──▶ event                         lease: whether it is this replica
+//!    ├──▶ event                         lease: whether it is this replica
+//!    └──▶ infrastructure: what stands in the cluster for Gateways
 //! ```
 //!
 //! [`desired`] and [`queue`] are pure. Beside the path of a change: a scene is what was served, and
@@ -12,6 +13,7 @@
 
 mod desired;
 mod event;
+mod infrastructure;
 mod lease;
 mod merge;
 mod queue;
@@ -20,6 +22,7 @@ mod trouble;
 mod write;
 mod writer;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -90,6 +93,7 @@ pub struct StatusWriter {
     figures: Arc<Figures>,
     election: JoinHandle<()>,
     writer: JoinHandle<()>,
+    infrastructure: JoinHandle<()>,
 }
 
 impl StatusWriter {
@@ -112,6 +116,13 @@ impl StatusWriter {
             );
         });
         let election = tokio::spawn(part);
+        let keeper = infrastructure::Keeper {
+            client: config.client.clone(),
+            standings: config.standings.clone(),
+            troubles: troubles_of.clone(),
+            written: HashMap::new(),
+        };
+        let infrastructure = tokio::spawn(keeper.run(scenes.subscribe(), until.clone()));
         let figures_of = Arc::clone(&figures);
         let writer = writer::Writer::new(config, troubles_of, figures_of);
         let writer = tokio::spawn(writer.run(scenes.subscribe(), objects, until.clone()));
@@ -124,6 +135,7 @@ impl StatusWriter {
             figures,
             election,
             writer,
+            infrastructure,
         }
     }
 
@@ -167,6 +179,7 @@ impl Drop for StatusWriter {
     fn drop(&mut self) {
         self.election.abort();
         self.writer.abort();
+        self.infrastructure.abort();
     }
 }
 

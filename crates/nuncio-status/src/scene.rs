@@ -19,6 +19,8 @@ pub struct Scene {
     pub elements: Elements,
     pub ingress: Arc<ingress::Status>,
     pub gateway: Arc<gateway_api::Statuses>,
+    /// What is to stand in the cluster for Gateways.
+    pub infrastructure: Arc<gateway_api::Infrastructure>,
     /// Of those that stand in annotations and are in the report, the objects that have those.
     pub parents: Arc<BTreeMap<Arc<ResourceId>, ResourceId>>,
 }
@@ -183,6 +185,7 @@ mod tests {
                 elements: self.store.elements(),
                 ingress: Arc::new(translation.ingress_status),
                 gateway: translation.gateway_status,
+                infrastructure: translation.infrastructure,
                 parents: Arc::default(),
             };
             let changed = self.index.update(&self.scene, &scene);

@@ -32,7 +32,7 @@ use nuncio_model::consul::ConsulService;
 use nuncio_model::{Gateway, Report};
 use store::Reads;
 
-pub use settings::{ReadyPort, Settings};
+pub use settings::{ReadyPort, ServiceType, Settings};
 pub use store::{Element, Elements, KeptPort, Object, Scope, Store, Table, Touched};
 
 /// What came of the resources.
@@ -54,6 +54,8 @@ pub struct Translation {
     pub ingress_status: ingress::Status,
     /// What the status of objects of the Gateway API is to say.
     pub gateway_status: Arc<gateway_api::Statuses>,
+    /// What is to stand in a cluster for Gateways.
+    pub infrastructure: Arc<gateway_api::Infrastructure>,
     endpoint_reads: EndpointReads,
 }
 
@@ -141,6 +143,7 @@ impl Translator {
         fragment.add_to(&mut translation.gateway);
         translation.files.extend(fragment.files.iter().cloned());
         translation.gateway_status = Arc::clone(&fragment.status);
+        translation.infrastructure = Arc::clone(&fragment.infrastructure);
         translation.ingress_status = ingresses.status.clone();
         store.as_written(&mut translation.report);
         translation

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::ingress::PodLabels;
@@ -13,6 +14,8 @@ pub struct Settings {
     pub bind_address: IpAddr,
     /// Addresses that Gateways are given, one each; without any they all listen on `bind_address`.
     pub gateway_addresses: Arc<[IpAddr]>,
+    /// Whether each Gateway of a cluster gets a Service, and of which type.
+    pub gateway_services: Option<ServiceType>,
     /// Socket of Envoy's admin interface.
     pub envoy_admin: Arc<str>,
     /// Where Envoy itself says that it serves.
@@ -35,6 +38,39 @@ pub struct Settings {
     pub most_routes_in_own_lists: usize,
 }
 
+/// The type of a Service that has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceType {
+    ClusterIp,
+    NodePort,
+    LoadBalancer,
+}
+
+impl ServiceType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+        }
+    }
+}
+
+impl FromStr for ServiceType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::ClusterIp, Self::NodePort, Self::LoadBalancer];
+        let found = all.into_iter().find(|each| each.as_str() == text);
+        found.ok_or_else(|| {
+            let text = text.escape_debug();
+            format!(
+                "\"{text}\" is not a type of Service; write ClusterIP, NodePort or LoadBalancer"
+            )
+        })
+    }
+}
+
 /// A port on which Envoy answers by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadyPort {
@@ -45,12 +81,18 @@ pub struct ReadyPort {
 }
 
 impl Settings {
+    /// Whether no Gateway shares ports with another.
+    pub fn gateways_are_apart(&self) -> bool {
+        !self.gateway_addresses.is_empty() || self.gateway_services.is_some()
+    }
+
     /// Emissary's defaults, in the namespace of a scope.
     pub fn new(scope: &Scope) -> Self {
         Self {
             namespace: scope.namespace.clone(),
             bind_address: Ipv4Addr::UNSPECIFIED.into(),
             gateway_addresses: Arc::default(),
+            gateway_services: None,
             envoy_admin: "admin.sock".into(),
             ready: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use nuncio_translate::ServiceType;
 
 pub use apiext::{ApiextArgs, CrdsArgs, ServiceName};
 pub use ratelimit::{CountingArgs, RatelimitArgs};
@@ -105,6 +106,17 @@ pub struct RunArgs {
     /// share its ports.
     #[arg(long, value_name = "ADDRESSES", env = "NUNCIO_GATEWAY_ADDRESSES")]
     pub gateway_addresses: Option<GatewayAddresses>,
+
+    /// Make a Service for each Gateway of a cluster, of type ClusterIP, NodePort or LoadBalancer, with
+    /// the ports of its listeners: they are its own, also where Gateways share --bind. Who writes status
+    /// writes it.
+    #[arg(
+        long,
+        value_name = "TYPE",
+        env = "NUNCIO_GATEWAY_SERVICES",
+        conflicts_with = "manifests"
+    )]
+    pub gateway_services: Option<ServiceType>,
 
     /// The Envoy program; without, `envoy` is looked for in PATH.
     #[arg(long, value_name = "PATH", env = "NUNCIO_ENVOY")]

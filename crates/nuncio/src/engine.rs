@@ -41,6 +41,8 @@ pub struct Served {
     pub ingress_status: Arc<ingress::Status>,
     /// What the status of objects of the Gateway API is to say.
     pub gateway_status: Arc<gateway_api::Statuses>,
+    /// What is to stand in a cluster for Gateways.
+    pub infrastructure: Arc<gateway_api::Infrastructure>,
     /// Emissary's keys of the resources that the report is about.
     pub keys: Arc<BTreeMap<Arc<ResourceId>, String>>,
     /// Of those that stand in annotations, the objects that have those.
@@ -301,6 +303,7 @@ impl Engine {
             consul: Arc::new(translation.consul),
             ingress_status: Arc::new(translation.ingress_status),
             gateway_status: translation.gateway_status,
+            infrastructure: translation.infrastructure,
             keys: Arc::new(keys),
             parents: Arc::new(parents),
             snapshot: Arc::new(snapshot),

@@ -97,6 +97,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let settings = Settings {
         bind_address: args.bind,
         gateway_addresses: args.gateway_addresses.clone().unwrap_or_default().0.into(),
+        gateway_services: args.gateway_services,
         rate_limit: limiter.as_ref().map(Server::grpc_address).transpose()?,
         admin: reachable(admin_listener.local_addr()?),
         strict_label_selectors: environment.strict_label_selectors,

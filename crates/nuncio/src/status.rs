@@ -67,6 +67,7 @@ pub(crate) fn scene(served: &Served, report: Report) -> Scene {
         elements: served.elements.clone(),
         ingress: Arc::clone(&served.ingress_status),
         gateway: Arc::clone(&served.gateway_status),
+        infrastructure: Arc::clone(&served.infrastructure),
         parents: Arc::clone(&served.parents),
     }
 }

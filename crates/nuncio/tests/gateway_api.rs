@@ -1,4 +1,5 @@
-//! Gateways of a real API server: each with an address of its own, and what their status says.
+//! Gateways of a real API server: each with an address of its own, or a Service, and what their status
+//! says.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,6 +8,8 @@ mod support;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
 use nuncio_api::gateway_api::{CONTROLLER, GROUP};
@@ -92,8 +95,11 @@ impl Scene {
     }
 
     fn gateway(&self) -> Gateway {
-        let variables = [("NUNCIO_GATEWAY_ADDRESSES", ADDRESSES)];
-        Gateway::of_cluster(&self.kubernetes.kubeconfig(), ADMIN, &variables)
+        self.gateway_with(&[("NUNCIO_GATEWAY_ADDRESSES", ADDRESSES)])
+    }
+
+    fn gateway_with(&self, variables: &[(&str, &str)]) -> Gateway {
+        Gateway::of_cluster(&self.kubernetes.kubeconfig(), ADMIN, variables)
     }
 
     fn api(&self, kind: &str) -> Api<DynamicObject> {
@@ -147,7 +153,11 @@ impl Scene {
 
     /// Waits until requests to an address are answered by an upstream.
     async fn answers(&self, address: IpAddr, upstream: &str) {
-        let target = Target::cleartext((address, self.port).into());
+        self.answers_at((address, self.port).into(), upstream).await;
+    }
+
+    async fn answers_at(&self, address: SocketAddr, upstream: &str) {
+        let target = Target::cleartext(address);
         let what = format!("{address} is answered by {upstream}");
         let found = async || {
             let Ok(mut client) = client::Client::connect(&target, Protocol::Http1).await else {
@@ -391,4 +401,270 @@ async fn datagrams_go_by_weight() {
     let ones = answers.iter().filter(|answer| *answer == "one").count();
     // By the hash of the client's port: three of four, more or less.
     assert!((240..360).contains(&ones), "{ones} of {}", answers.len());
+}
+
+/// A Service or an EndpointSlice, once it is as it is to be.
+async fn stands<K>(scene: &Scene, name: &str, is_it: impl Fn(&Value) -> bool) -> Value
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(scene.client.clone(), "default");
+    let found = async || {
+        let found = api.get_opt(name).await.unwrap();
+        found.is_some_and(|found| is_it(&serde_json::to_value(found).unwrap()))
+    };
+    if let Err(error) = scene.kubernetes.until(name, found).await {
+        panic!("{error}\n{:#?}", api.get_opt(name).await);
+    }
+    serde_json::to_value(api.get(name).await.unwrap()).unwrap()
+}
+
+async fn is_gone<K>(scene: &Scene, name: &str)
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = Api::namespaced(scene.client.clone(), "default");
+    let gone = async || api.get_opt(name).await.unwrap().is_none();
+    let what = format!("{name} is gone");
+    scene.kubernetes.until(&what, gone).await.unwrap();
+}
+
+/// The port of nuncio's that the only one of a Service leads to.
+fn target_port(service: &Value) -> SocketAddr {
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    let [port] = &ports[..] else {
+        panic!("{ports:?}");
+    };
+    assert_eq!(
+        (&port["port"], &port["protocol"]),
+        (&json!(80), &json!("TCP"))
+    );
+    let target = port["targetPort"].as_u64().unwrap();
+    SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(target).unwrap()))
+}
+
+/// nuncio's own Service, and the pods behind it.
+fn own(pods: &[&str]) -> String {
+    let pods = pods.iter();
+    let pods = pods.map(|pod| format!("{{addresses: [\"{pod}\"], conditions: {{ready: true}}}}"));
+    format!(
+        "apiVersion: v1\nkind: Service\n\
+         metadata: {{name: own, labels: {{app.kubernetes.io/component: ambassador-service}}}}\n\
+         spec: {{selector: {{app: gateway}}, ports: [{{port: 8080}}]}}\n---\n\
+         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: own-1, labels: {{kubernetes.io/service-name: own}}}}\n\
+         addressType: IPv4\nports: [{{port: 8080}}]\nendpoints: [{}]\n---\n",
+        pods.collect::<Vec<_>>().join(", ")
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_gateway_has_a_service() {
+    let scene = Scene::start().await;
+    let (one, two) = (upstream("one").await, upstream("two").await);
+    let gateway = |name: &str, class: &str, infrastructure: &str| {
+        let spec = format!(
+            "{{gatewayClassName: {class}, infrastructure: {{{infrastructure}}}, \
+             listeners: [{{name: http, port: 80, protocol: HTTP}}]}}"
+        );
+        object("Gateway", name, &spec)
+    };
+    let route = |gateway: &str, service: &str| {
+        let spec = format!(
+            "{{parentRefs: [{{name: {gateway}}}], \
+             rules: [{{backendRefs: [{{name: {service}, port: 80}}]}}]}}"
+        );
+        object("HTTPRoute", service, &spec)
+    };
+    let class = |name: &str, more: &str| {
+        let spec = format!("{{controllerName: {CONTROLLER}{more}}}");
+        object("GatewayClass", name, &spec)
+    };
+    scene
+        .apply(
+            &[
+                own(&["10.9.8.7"]),
+                service("one", one.address(), "TCP"),
+                service("two", two.address(), "TCP"),
+                class("ours", ""),
+                gateway(
+                    "web",
+                    "ours",
+                    "labels: {team: shop}, annotations: {a: \"1\", b: \"2\"}",
+                ),
+                gateway("other", "ours", ""),
+                route("web", "one"),
+                route("other", "two"),
+            ]
+            .concat(),
+        )
+        .await;
+    let labels = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(labels.path(), "app=\"gateway\"\n").unwrap();
+    let variables = [
+        ("NUNCIO_GATEWAY_SERVICES", "ClusterIP"),
+        ("NUNCIO_POD_LABELS_FILE", labels.path().to_str().unwrap()),
+    ];
+    let nuncio = scene.gateway_with(&variables);
+
+    // Both ask for the same port and every hostname, and have it.
+    let web = stands::<Service>(&scene, "web-ours", |_| true).await;
+    let other = stands::<Service>(&scene, "other-ours", |_| true).await;
+    let (web_port, other_port) = (target_port(&web), target_port(&other));
+    assert_ne!(web_port, other_port);
+    let metadata = &web["metadata"];
+    assert_eq!(
+        metadata["labels"],
+        json!({
+            "app.kubernetes.io/managed-by": "nuncio",
+            "gateway.networking.k8s.io/gateway-class-name": "ours",
+            "gateway.networking.k8s.io/gateway-name": "web",
+            "team": "shop",
+        })
+    );
+    assert_eq!(metadata["annotations"]["a"], "1");
+    let owner = scene.get("Gateway", "web").await;
+    let owners = metadata["ownerReferences"].as_array().unwrap();
+    assert_eq!((owners.len(), &owners[0]["kind"]), (1, &json!("Gateway")));
+    assert_eq!(owners[0]["uid"], owner["metadata"]["uid"]);
+    let leads_to = |pods: &'static [&'static str]| {
+        move |slice: &Value| {
+            let ports = slice["ports"].as_array().unwrap();
+            let endpoints = slice["endpoints"].as_array().unwrap();
+            let addresses = endpoints.iter().map(|each| &each["addresses"][0]);
+            ports.len() == 1 && ports[0]["port"] == web_port.port() && addresses.eq(pods.iter())
+        }
+    };
+    let slice = stands::<EndpointSlice>(&scene, "web-ours-ipv4", leads_to(&["10.9.8.7"])).await;
+    let labels = &slice["metadata"]["labels"];
+    assert_eq!(labels["kubernetes.io/service-name"], "web-ours");
+    assert_eq!(labels["team"], "shop");
+    scene.answers_at(web_port, "one").await;
+    scene.answers_at(other_port, "two").await;
+    let address = scene.address("web").await.to_string();
+    assert_eq!(web["spec"]["clusterIP"], *address);
+    let features = scene.get("GatewayClass", "ours").await;
+    let features = features["status"]["supportedFeatures"].as_array().cloned();
+    assert!(
+        features
+            .unwrap()
+            .contains(&json!({"name": "GatewayInfrastructure"}))
+    );
+
+    // Pods come and go; what others change is changed back, and what is asked for no more is gone.
+    scene.apply(&own(&["10.9.8.7", "10.9.8.8"])).await;
+    let both = leads_to(&["10.9.8.7", "10.9.8.8"]);
+    stands::<EndpointSlice>(&scene, "web-ours-ipv4", both).await;
+    let services: Api<Service> = Api::namespaced(scene.client.clone(), "default");
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"team": "theirs"}}}));
+    let params = PatchParams::default();
+    services.patch("web-ours", &params, &patch).await.unwrap();
+    let ours = |service: &Value| service["metadata"]["labels"]["team"] == "shop";
+    stands::<Service>(&scene, "web-ours", ours).await;
+    scene
+        .apply(&gateway(
+            "web",
+            "ours",
+            "labels: {team: shop}, annotations: {a: \"1\"}",
+        ))
+        .await;
+    let annotations = |service: &Value| {
+        let annotations = &service["metadata"]["annotations"];
+        annotations["a"] == "1" && annotations["b"].is_null()
+    };
+    stands::<Service>(&scene, "web-ours", annotations).await;
+
+    // A restart changes nothing, whoever else is there.
+    nuncio.terminate().await;
+    let before = services.get("web-ours").await.unwrap();
+    services
+        .delete("other-ours", &Default::default())
+        .await
+        .unwrap();
+    scene.apply(&gateway("aaa", "ours", "")).await;
+    let _nuncio = scene.gateway_with(&variables);
+    stands::<Service>(&scene, "aaa-ours", |_| true).await;
+    let again = stands::<Service>(&scene, "other-ours", |_| true).await;
+    assert_eq!(target_port(&again), other_port);
+    let after = services.get("web-ours").await.unwrap();
+    assert_eq!(
+        before.metadata.resource_version,
+        after.metadata.resource_version
+    );
+    scene.answers_at(web_port, "one").await;
+
+    // What it is like is said by a ConfigMap, of a class and of a Gateway.
+    let parameters = |name: &str, text: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n\
+             data: {{service: \"{text}\"}}\n---\n"
+        )
+    };
+    let of_class =
+        ", parametersRef: {group: \"\", kind: ConfigMap, name: class, namespace: default}";
+    let of_gateway = "parametersRef: {group: \"\", kind: ConfigMap, name: gateway}";
+    scene
+        .apply(
+            &[
+                parameters("class", "type: NodePort"),
+                class("ours", of_class),
+            ]
+            .concat(),
+        )
+        .await;
+    let node_port = |service: &Value| service["spec"]["type"] == "NodePort";
+    stands::<Service>(&scene, "web-ours", node_port).await;
+    scene
+        .apply(
+            &[
+                parameters("gateway", "types: a"),
+                gateway("web", "ours", of_gateway),
+            ]
+            .concat(),
+        )
+        .await;
+    let wrong = [("Accepted", "False", "InvalidParameters")];
+    scene.says("Gateway", "web", "/conditions", &wrong).await;
+    stands::<Service>(&scene, "web-ours", node_port).await;
+    scene.apply(&parameters("gateway", "type: ClusterIP")).await;
+    let cluster_ip = |service: &Value| service["spec"]["type"] == "ClusterIP";
+    let service = stands::<Service>(&scene, "web-ours", cluster_ip).await;
+    assert_eq!(target_port(&service), web_port);
+    scene
+        .says("Gateway", "web", "/conditions", &ACCEPTED[..1])
+        .await;
+
+    // Of another class it has another Service, and of another controller's none.
+    scene.apply(&gateway("web", "emissary", "")).await;
+    stands::<Service>(&scene, "web-emissary", |_| true).await;
+    is_gone::<Service>(&scene, "web-ours").await;
+    is_gone::<EndpointSlice>(&scene, "web-ours-ipv4").await;
+    scene.apply(&gateway("web", "theirs", "")).await;
+    is_gone::<Service>(&scene, "web-emissary").await;
+
+    // One that is somebody's is left alone.
+    scene
+        .apply(
+            &[
+                "apiVersion: v1\nkind: Service\nmetadata: {name: taken-ours}\n\
+                 spec: {ports: [{port: 1234}]}\n---\n"
+                    .to_owned(),
+                gateway("taken", "ours", ""),
+            ]
+            .concat(),
+        )
+        .await;
+    let taken = [("Programmed", "False", "AddressNotAssigned")];
+    scene.says("Gateway", "taken", "/conditions", &taken).await;
+    let service = services.get("taken-ours").await.unwrap();
+    assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 1234);
 }

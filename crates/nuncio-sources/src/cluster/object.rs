@@ -30,8 +30,9 @@ const KEPT_METADATA: &[&str] = &[
 /// Who is older wins among kinds of the Gateway API; of others it is not kept.
 const CREATION: &str = "creationTimestamp";
 
-/// The one key of ConfigMaps that means something: certificates of authorities.
-const AUTHORITIES: &str = "ca.crt";
+/// The keys of ConfigMaps that mean something: certificates of authorities, and what is said of the
+/// Service of a Gateway.
+const READ_DATA: &[&str] = &["ca.crt", "service"];
 
 /// What is read of a status: the addresses of a Service and of a Gateway.
 const KEPT_STATUS: &[(&str, &str)] = &[("Service", "loadBalancer"), ("Gateway", "addresses")];
@@ -94,7 +95,7 @@ impl Object {
     fn forget_data(&mut self) {
         self.body.remove("binaryData");
         if let Some(Value::Object(data)) = self.body.get_mut("data") {
-            data.retain(|key, _| key == AUTHORITIES);
+            data.retain(|key, _| READ_DATA.contains(&key.as_str()));
         }
     }
 

@@ -3,16 +3,19 @@
 //! Where nuncio has been given addresses for Gateways, each gets one of its own, or those that it asks
 //! for. Which it has is written into its status and read from there: so it keeps it whatever becomes of
 //! others. Where nuncio has been given none, all Gateways listen on the one address that nuncio binds,
-//! and are reached where nuncio's Service is.
+//! and are reached where nuncio's Service is, or each where its own is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use nuncio_api::core::LoadBalancerIngress;
 use nuncio_api::gateway_api::{Gateway, GatewayAddress};
 use nuncio_model::Reason;
 
+use super::infrastructure::Service;
+use super::listener::Place;
 use super::{Context, Fault};
 use crate::ingress::own_addresses;
 use crate::store::Object;
@@ -25,6 +28,8 @@ const HOSTNAME: &str = "Hostname";
 pub(super) struct Addresses {
     /// Where it listens.
     pub(super) bound: Vec<IpAddr>,
+    /// On which ports, by port and whether it is one of UDP; `None` is as they are written.
+    pub(super) ports: Option<BTreeMap<(u16, bool), u16>>,
     /// Where clients reach it.
     pub(super) shown: Vec<GatewayAddress>,
     /// It asks for something that no Gateway can have.
@@ -34,32 +39,62 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
+    /// Where a port of its is.
+    pub(super) fn places(&self, port: u16, udp: bool) -> impl Iterator<Item = Place> {
+        let port = match &self.ports {
+            None => Some(port),
+            Some(ports) => ports.get(&(port, udp)).copied(),
+        };
+        let addresses = self.bound.iter();
+        addresses.filter_map(move |address| {
+            Some(Place {
+                address: *address,
+                udp,
+                port: port?,
+            })
+        })
+    }
+
     fn give(&mut self, address: IpAddr) {
         self.bound.push(address);
         self.shown.push(ip(address));
     }
 }
 
-fn ip(address: IpAddr) -> GatewayAddress {
+pub(super) fn ip(address: IpAddr) -> GatewayAddress {
     GatewayAddress {
         type_: Some(IP.to_owned()),
         value: address.to_string(),
     }
 }
 
+pub(super) fn of_load_balancer(address: &LoadBalancerIngress) -> Option<GatewayAddress> {
+    let name = || Some((HOSTNAME, address.hostname.clone()?));
+    let (type_, value) = address.ip.clone().map(|ip| (IP, ip)).or_else(name)?;
+    Some(GatewayAddress {
+        type_: Some(type_.to_owned()),
+        value,
+    })
+}
+
 /// The addresses of Gateways, the oldest first.
 pub(super) fn assign(
     context: &mut Context<'_>,
     gateways: &[&Arc<Object<Gateway>>],
+    services: &[Option<Service>],
 ) -> Vec<Addresses> {
     let mut all: Vec<Addresses> = gateways.iter().map(|_| Addresses::default()).collect();
     for (gateway, addresses) in gateways.iter().zip(&mut all) {
         addresses.unsupported = unsupported(context, gateway);
     }
     if context.settings.gateway_addresses.is_empty() {
-        share(context, gateways, &mut all);
+        share(context, gateways, services, &mut all);
     } else {
         give(context, gateways, &mut all);
+    }
+    for (service, addresses) in services.iter().zip(&mut all) {
+        let blocked = service.as_ref().and_then(|service| service.blocked.clone());
+        addresses.unusable = blocked.or(addresses.unusable.take());
     }
     all
 }
@@ -92,29 +127,27 @@ fn unsupported(context: &mut Context<'_>, gateway: &Object<Gateway>) -> Option<F
 }
 
 /// All on the address that nuncio binds.
-fn share(context: &mut Context<'_>, gateways: &[&Arc<Object<Gateway>>], all: &mut [Addresses]) {
+fn share(
+    context: &mut Context<'_>,
+    gateways: &[&Arc<Object<Gateway>>],
+    services: &[Option<Service>],
+    all: &mut [Addresses],
+) {
     let bound = context.settings.bind_address;
     let own = own_addresses(context.store, context.settings);
     let shown: Vec<GatewayAddress> = match own {
-        Some(own) => {
-            let address = |address: &nuncio_api::core::LoadBalancerIngress| {
-                let name = || Some((HOSTNAME, address.hostname.clone()?));
-                let (type_, value) = address.ip.clone().map(|ip| (IP, ip)).or_else(name)?;
-                Some(GatewayAddress {
-                    type_: Some(type_.to_owned()),
-                    value,
-                })
-            };
-            own.iter().filter_map(address).collect()
-        }
+        Some(own) => own.iter().filter_map(of_load_balancer).collect(),
         None if bound.is_unspecified() => Vec::new(),
         None => vec![ip(bound)],
     };
-    for (gateway, addresses) in gateways.iter().zip(all) {
+    for ((gateway, addresses), service) in gateways.iter().zip(all).zip(services) {
         addresses.bound = vec![bound];
-        addresses.shown = shown.clone();
+        addresses.shown = match service {
+            Some(service) => service.addresses(context.store, gateway),
+            None => shown.clone(),
+        };
         let has = |asked: &GatewayAddress| {
-            let mut known = shown.iter();
+            let mut known = addresses.shown.iter();
             known.any(|known| type_of(known) == type_of(asked) && known.value == asked.value)
         };
         let missing = wanted(&gateway.spec).find(|(_, asked)| !has(asked));

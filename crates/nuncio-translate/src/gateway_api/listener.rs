@@ -10,6 +10,7 @@ use nuncio_model::{Origin, Reason};
 
 use super::address::Addresses;
 use super::hostname::Hostname;
+use super::infrastructure::{self, OfClasses, Service};
 use super::{Context, Fault, class, tls};
 use crate::getambassador::selects;
 use crate::store::{Object, Store};
@@ -101,6 +102,10 @@ impl Listener<'_> {
         self.protocol.is_some() && self.refused.is_none() && self.conflicted.is_none()
     }
 
+    pub(super) fn is_udp(&self) -> bool {
+        self.protocol == Some(Protocol::Udp)
+    }
+
     /// Whether clients can connect.
     pub(super) fn is_served(&self) -> bool {
         self.is_accepted() && !self.broken
@@ -150,6 +155,8 @@ pub(super) struct Set<'s> {
 pub(super) struct Gateway<'s> {
     pub(super) object: &'s Arc<Object<api::Gateway>>,
     pub(super) addresses: Addresses,
+    /// What leads to it in a cluster.
+    pub(super) service: Option<Service>,
     pub(super) refused: Option<Fault>,
     /// What it shows its backends.
     pub(super) client_certificate: Option<Arc<str>>,
@@ -186,9 +193,16 @@ struct Taken {
 }
 
 /// Reads the Gateways, the oldest first.
-pub(super) fn gateways<'s>(context: &mut Context<'s>) -> Vec<Gateway<'s>> {
+pub(super) fn gateways<'s>(context: &mut Context<'s>, classes: &OfClasses) -> Vec<Gateway<'s>> {
     let objects = class::gateways(context.store);
-    let addresses = super::address::assign(context, &objects);
+    let mut unfit = Vec::new();
+    let mut services = Vec::new();
+    for object in &objects {
+        let service = infrastructure::service(context, object, classes);
+        unfit.push(service.as_ref().err().cloned());
+        services.push(service.unwrap_or_default());
+    }
+    let mut addresses = super::address::assign(context, &objects, &services);
     let mut sets_of: HashMap<(&str, &str), Vec<&Arc<Object<api::ListenerSet>>>> = HashMap::new();
     let mut sets: Vec<_> = context.store.listener_sets.iter().collect();
     sets.sort_by_cached_key(|set| class::age(set));
@@ -200,19 +214,33 @@ pub(super) fn gateways<'s>(context: &mut Context<'s>) -> Vec<Gateway<'s>> {
             of.push(set);
         }
     }
+    if context.settings.gateway_services.is_some() && context.settings.gateway_addresses.is_empty()
+    {
+        let with_services = objects.iter().map(|object| &***object);
+        let with_services = with_services.zip(services.iter().map(Option::as_ref));
+        infrastructure::give_ports(context, with_services, &mut addresses, |gateway| {
+            let sets = sets_of.get(&(gateway.namespace(), gateway.name()));
+            let sets = sets.into_iter().flatten();
+            let listeners = sets.flat_map(|set| &set.spec.listeners);
+            let listeners = gateway.spec.listeners.iter().chain(listeners);
+            listeners
+                .map(|listener| (listener.port, listener.protocol == "UDP"))
+                .collect()
+        });
+    }
     let mut taken: HashMap<Place, Taken> = HashMap::new();
     let mut gateways = Vec::new();
-    for (object, mut addresses) in objects.into_iter().zip(addresses) {
-        let mut refused = addresses.unsupported.take();
-        if let Some(fault) = parameters(context, object) {
-            refused.get_or_insert(fault);
-        }
+    let objects = objects.into_iter().zip(addresses);
+    let objects = objects.zip(services.into_iter().zip(unfit));
+    for ((object, mut addresses), (service, unfit)) in objects {
+        let refused = addresses.unsupported.take().or(unfit);
         let (client_certificate, unresolved) = tls::client_certificate(context, object);
         let frontend = tls::Frontend::read(context, object);
         let mut own = read(context, &Owner::of_gateway(object), &frontend);
         settle(context, &mut own, &addresses, &mut taken);
         let mut gateway = Gateway {
             addresses,
+            service,
             refused,
             client_certificate,
             unresolved,
@@ -242,25 +270,6 @@ pub(super) fn gateways<'s>(context: &mut Context<'s>) -> Vec<Gateway<'s>> {
 /// Whether a reference to a parent is one to a Gateway.
 pub(super) fn is_gateway(group: Option<&str>, kind: Option<&str>) -> bool {
     group.unwrap_or(GROUP) == GROUP && kind.unwrap_or("Gateway") == "Gateway"
-}
-
-fn parameters(context: &mut Context<'_>, gateway: &Object<api::Gateway>) -> Option<Fault> {
-    let parameters = gateway
-        .spec
-        .infrastructure
-        .as_ref()?
-        .parameters_ref
-        .as_ref()?;
-    Some(context.fault(
-        &gateway.at("spec.infrastructure.parametersRef"),
-        Reason::NotSupported,
-        "InvalidParameters",
-        format!(
-            "there are no parameters of kind {} for a Gateway",
-            parameters.kind.as_deref().unwrap_or_default()
-        ),
-        "remove parametersRef",
-    ))
 }
 
 fn not_allowed(
@@ -563,6 +572,8 @@ fn conflict(
 
 /// What a listener wants for itself.
 struct Want {
+    /// As it is written.
+    port: u16,
     places: Vec<Place>,
     family: Family,
     hostname: Hostname,
@@ -572,13 +583,10 @@ impl Want {
     /// `None` of one that can have nothing.
     fn of(listener: &Listener<'_>, addresses: &Addresses) -> Option<Self> {
         let protocol = listener.protocol.filter(|_| listener.is_accepted())?;
-        let place = |address: &IpAddr| Place {
-            address: *address,
-            udp: protocol == Protocol::Udp,
-            port: listener.spec.port,
-        };
+        let places = addresses.places(listener.spec.port, listener.is_udp());
         Some(Self {
-            places: addresses.bound.iter().map(place).collect(),
+            port: listener.spec.port,
+            places: places.collect(),
             family: protocol.family(),
             hostname: listener.hostname.clone(),
         })
@@ -588,7 +596,7 @@ impl Want {
     fn of_older(&self, taken: &HashMap<Place, Taken>) -> Option<(&'static str, String)> {
         let mut places = self.places.iter();
         places.find_map(|place| {
-            let port = place.port;
+            let port = self.port;
             let taken = taken.get(place)?;
             if taken.family.is_some_and(|family| family != self.family) {
                 let message = format!("port {port} is taken for another protocol");

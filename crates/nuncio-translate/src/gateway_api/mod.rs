@@ -3,6 +3,8 @@
 //! ```text
 //!  GatewayClass ──▶ class ──▶ listener (conflicts, certificates, addresses)
 //!                                │
+//!                                ├──▶ infrastructure (what stands in a cluster for each Gateway)
+//!                                │
 //!  HTTPRoute, GRPCRoute ──▶ attach (parentRefs, hostnames) ──▶ table ──▶ route tables
 //!                    └──▶ rule (matches, filter, backend) ──┘    │
 //!  TLSRoute, TCPRoute, UDPRoute ─▶ attach ─▶ stream ─────────────┴──▶ serve ──▶ listeners
@@ -21,6 +23,7 @@ mod class;
 mod filter;
 mod grant;
 mod hostname;
+mod infrastructure;
 mod listener;
 mod policy;
 mod rule;
@@ -40,6 +43,7 @@ use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Origin, Reason, Report, ResourceId};
 
 pub use class::CLASS;
+pub use infrastructure::{Generated, Infrastructure};
 pub use status::Statuses;
 
 use crate::Settings;
@@ -82,6 +86,9 @@ pub(crate) struct Fragment {
     pub(crate) gateway: Gateway,
     pub(crate) report: Report,
     pub(crate) status: Arc<Statuses>,
+    pub(crate) infrastructure: Arc<Infrastructure>,
+    /// Services of whose endpoints more depends than what is sent to them.
+    follows: BTreeSet<Arc<ResourceId>>,
     pub(crate) files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
 }
@@ -119,6 +126,11 @@ impl Fragment {
         namespace: &str,
         name: &str,
     ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
+        if let Some(service) = store.services.get(namespace, name)
+            && self.follows.contains(&service.id)
+        {
+            return None;
+        }
         if let Some(service) = store.services.get(namespace, name)
             && !self
                 .endpoint_reads
@@ -206,15 +218,19 @@ pub(crate) fn translate(
         files: BTreeSet::new(),
         endpoint_reads: EndpointReads::default(),
     };
-    let mut gateways = listener::gateways(&mut context);
+    let classes = infrastructure::of_classes(&mut context);
+    let mut gateways = listener::gateways(&mut context, &classes);
     let mut policies = policy::read(&mut context);
     let routes = attach::attach(&mut context, &mut gateways);
     let outcomes = serve::serve(&mut context, &gateways, &routes, &mut policies);
-    let status = status::statuses(&context, &gateways, &routes, &outcomes, &policies);
+    let (infrastructure, follows) = infrastructure::generate(&mut context, &gateways);
+    let status = status::statuses(&context, &classes, &gateways, &routes, &outcomes, &policies);
     Fragment {
         gateway: context.gateway,
         report: context.report,
         status: Arc::new(status),
+        infrastructure: Arc::new(infrastructure),
+        follows,
         files: context.files,
         endpoint_reads: context.endpoint_reads.shrink(),
     }

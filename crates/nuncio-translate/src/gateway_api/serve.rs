@@ -103,12 +103,10 @@ fn places(gateways: &[Gateway<'_>]) -> BTreeMap<Place, Vec<ListenerKey>> {
                 set,
                 index: at,
             };
-            for address in &gateway.addresses.bound {
-                let place = Place {
-                    address: *address,
-                    udp: listener.protocol == Some(Protocol::Udp),
-                    port: listener.spec.port,
-                };
+            let own = gateway
+                .addresses
+                .places(listener.spec.port, listener.is_udp());
+            for place in own {
                 places.entry(place).or_default().push(key);
             }
         }
@@ -302,14 +300,15 @@ impl Port<'_, '_, '_> {
         listeners.insert(name, Arc::new(listener));
     }
 
-    /// Where Gateways have addresses of their own, a port is one Gateway's.
+    /// Where Gateways have addresses or ports of their own, a port is one Gateway's.
     fn name(&self) -> Arc<str> {
-        let Place { address, udp, port } = self.place;
+        let Place { address, udp, .. } = self.place;
+        let port = self.keys[0].of(self.gateways).spec.port;
         let port = match udp {
             true => format!("{port}/udp"),
             false => port.to_string(),
         };
-        if self.context.settings.gateway_addresses.is_empty() {
+        if !self.context.settings.gateways_are_apart() {
             return format!("gateway/{port}").into();
         }
         let gateway = &self.gateways[self.keys[0].gateway];
@@ -332,7 +331,7 @@ impl Port<'_, '_, '_> {
     fn facts(&self, key: ListenerKey) -> Facts {
         let listener = key.of(self.gateways);
         Facts {
-            port: self.place.port,
+            port: listener.spec.port,
             tls: listener.protocol == Some(Protocol::Https),
             client_certificate: self.gateways[key.gateway].client_certificate.clone(),
         }
@@ -378,9 +377,9 @@ impl Port<'_, '_, '_> {
             }
         };
         let gateway = self.gateways[key.gateway].object;
-        let own = match self.context.settings.gateway_addresses.is_empty() {
-            true => format!("{}/{}/{own}", gateway.namespace(), gateway.name()),
-            false => own,
+        let own = match self.context.settings.gateways_are_apart() {
+            false => format!("{}/{}/{own}", gateway.namespace(), gateway.name()),
+            true => own,
         };
         let table: Arc<str> = format!("{name}/{own}").into();
         let made = table::of_tls(&table, sites, index, self.context.surroundings);

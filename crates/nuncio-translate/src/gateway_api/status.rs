@@ -13,6 +13,7 @@ use nuncio_model::ResourceId;
 
 use super::attach::{Parent, Route};
 use super::class;
+use super::infrastructure::OfClasses;
 use super::listener::{Gateway, Listener, Set};
 use super::policy::{Policies, Policy};
 use super::serve::Outcome;
@@ -75,8 +76,12 @@ const FEATURES: &[&str] = &[
     "UDPRoute",
 ];
 
+/// What it can where Gateways have Services.
+const INFRASTRUCTURE: &str = "GatewayInfrastructure";
+
 pub(super) fn statuses(
     context: &Context<'_>,
+    classes: &OfClasses,
     gateways: &[Gateway<'_>],
     routes: &[Route<'_>],
     outcomes: &[Outcome],
@@ -85,21 +90,19 @@ pub(super) fn statuses(
     let mut statuses = Statuses::new();
     for class in class::classes(context.store) {
         let says = Says::of(&class.meta);
-        let parameters = class.spec.parameters_ref.is_some();
-        let accepted = match parameters {
-            false => says.yes(ACCEPTED, "Accepted", "nuncio serves its Gateways"),
-            true => says.no(
-                ACCEPTED,
-                "InvalidParameters",
-                "nuncio has no parameters for a class",
-            ),
+        let accepted = match classes.get(class.name()) {
+            Some(Err(fault)) => says.fault(ACCEPTED, fault),
+            _ => says.yes(ACCEPTED, "Accepted", "nuncio serves its Gateways"),
         };
-        let feature = |name: &&str| SupportedFeature {
-            name: (*name).to_owned(),
+        let generated = context.settings.gateway_services.map(|_| &INFRASTRUCTURE);
+        let mut features: Vec<&str> = FEATURES.iter().chain(generated).copied().collect();
+        features.sort_unstable();
+        let feature = |name: &str| SupportedFeature {
+            name: name.to_owned(),
         };
         let status = Status {
             conditions: vec![accepted],
-            supported_features: FEATURES.iter().map(feature).collect(),
+            supported_features: features.into_iter().map(feature).collect(),
             ..Status::default()
         };
         statuses.insert(Arc::clone(&class.id), status);

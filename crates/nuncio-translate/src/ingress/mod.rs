@@ -20,7 +20,7 @@ use nuncio_model::{Origin, Report, ResourceId};
 
 pub use pod_labels::{PodLabels, parse as parse_pod_labels};
 pub use status::Status;
-pub(crate) use status::own_addresses;
+pub(crate) use status::{own_addresses, own_service};
 
 use crate::Settings;
 use crate::getambassador::Made;

@@ -7,7 +7,7 @@ use nuncio_api::ingress::Ingress;
 use nuncio_model::{Reason, Report, ResourceId};
 use serde::Serialize;
 
-use super::{PodLabels, all};
+use super::all;
 use crate::Settings;
 use crate::store::{Object, Store};
 
@@ -37,7 +37,7 @@ pub(super) fn status(
         ingresses: served.iter().map(|object| Arc::clone(&object.id)).collect(),
         addresses: None,
     };
-    let Some(labels) = &settings.pod_labels else {
+    if settings.pod_labels.is_none() {
         report
             .notice(
                 &all(),
@@ -49,8 +49,8 @@ pub(super) fn status(
                 "only the addresses in their status are missing: give the labels as --pod-labels",
             );
         return status;
-    };
-    match own_service(store, &settings.namespace, labels) {
+    }
+    match own_service(store, settings) {
         Some(service) => {
             status.addresses = Some(service.spec.load_balancer.ingress.clone());
         }
@@ -74,23 +74,26 @@ pub(crate) fn own_addresses(
     store: &Store,
     settings: &Settings,
 ) -> Option<Vec<LoadBalancerIngress>> {
-    let labels = settings.pod_labels.as_ref()?;
-    let service = own_service(store, &settings.namespace, labels)?;
+    let service = own_service(store, settings)?;
     Some(service.spec.load_balancer.ingress.clone())
 }
 
-fn own_service<'s>(
+/// The Service that leads to nuncio's pods; `None` where it is not known which that is.
+pub(crate) fn own_service<'s>(
     store: &'s Store,
-    namespace: &str,
-    labels: &PodLabels,
+    settings: &Settings,
 ) -> Option<&'s Arc<Object<ServiceSpec>>> {
-    store.services.in_namespace(namespace).find(|service| {
-        let selector = &service.spec.selector;
-        let component = service.meta.labels.get(COMPONENT.0);
-        component.is_some_and(|component| component == COMPONENT.1)
-            && !selector.is_empty()
-            && selector
-                .iter()
-                .all(|(key, value)| labels.get(key) == Some(value))
-    })
+    let labels = settings.pod_labels.as_ref()?;
+    store
+        .services
+        .in_namespace(&settings.namespace)
+        .find(|service| {
+            let selector = &service.spec.selector;
+            let component = service.meta.labels.get(COMPONENT.0);
+            component.is_some_and(|component| component == COMPONENT.1)
+                && !selector.is_empty()
+                && selector
+                    .iter()
+                    .all(|(key, value)| labels.get(key) == Some(value))
+        })
 }

@@ -54,9 +54,9 @@ pub(crate) use tracker::{Changed, Read, ReadId, Reads, record};
 const AT_ONCE: usize = 4096;
 
 /// The group of EndpointSlice.
-const DISCOVERY_GROUP: &str = "discovery.k8s.io";
+pub(crate) const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 /// The label that names the Service of an EndpointSlice.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// The annotation that says which nuncio an object is for.
 const AMBASSADOR_ID_ANNOTATION: &str = "getambassador.io/ambassador-id";
 

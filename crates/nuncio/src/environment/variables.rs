@@ -311,6 +311,13 @@ pub const VARIABLES: &[Variable] = &[
         ),
     ),
     variable(
+        "NUNCIO_GATEWAY_SERVICES",
+        Read(
+            "–",
+            "type of the Service that each Gateway gets (`--gateway-services`)",
+        ),
+    ),
+    variable(
         "NUNCIO_LIMITS",
         Read(
             "–",
