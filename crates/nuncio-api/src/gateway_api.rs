@@ -291,20 +291,12 @@ fields! {
         /// `Cookie` or `Header`.
         #[serde(rename = "type")]
         pub type_: Option<String>,
-        pub cookie_config: Option<Value>,
-        pub cookie: Option<SessionCookie>,
-        pub header: Option<SessionHeader>,
+        pub cookie_config: Option<CookieConfig>,
     }
 
-    pub struct SessionCookie {
-        pub name: Option<String>,
-        pub path: Option<String>,
+    pub struct CookieConfig {
         /// `Session` or `Permanent`.
         pub lifetime_type: Option<String>,
-    }
-
-    pub struct SessionHeader {
-        pub name: String,
     }
 
     /// `GRPCRoute.spec`

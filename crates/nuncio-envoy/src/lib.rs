@@ -24,6 +24,7 @@ mod ready;
 mod route;
 mod runtime;
 mod secret;
+mod session;
 mod static_config;
 mod statistics;
 mod table;

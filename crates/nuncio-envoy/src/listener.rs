@@ -26,7 +26,7 @@ use nuncio_model::listener::{
 use prost::Message;
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
-use crate::{filter, log, quic, rbac, resource, statistics, tls, tracing};
+use crate::{filter, log, quic, rbac, resource, session, statistics, tls, tracing};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
@@ -247,6 +247,10 @@ fn http_connection_manager(
             .chain(http.filters.iter().map(filter::discovered))
             .chain([filter::cors()])
             .chain(http.late_filters.iter().map(filter::discovered))
+            .chain(
+                http.sessions
+                    .then(|| filter::filter(session::FILTER, &session::filter())),
+            )
             .chain([filter::router(
                 options.suppress_envoy_headers,
                 options.tracing.is_some(),

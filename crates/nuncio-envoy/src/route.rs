@@ -22,7 +22,7 @@ use crate::cluster::routing_priority;
 use crate::proto::{
     bool_value, duration, regex, regex_and_substitute, runtime_fraction, string_matcher, uint32,
 };
-use crate::{error_response, external, filter};
+use crate::{error_response, external, filter, session};
 
 /// A route of a table about whose requests this is asked.
 pub(crate) fn route(route: &Route, asks: &Asks) -> rds::Route {
@@ -45,6 +45,10 @@ pub(crate) fn route(route: &Route, asks: &Asks) -> rds::Route {
                         pack(&error_response::filter(responses)),
                     );
                 }
+            }
+            if let Some(session) = &forward.session {
+                let session = session::of_route(session);
+                typed_per_filter_config.insert(session::FILTER.to_owned(), session);
             }
             rds::route::Action::Route(route_action(forward, asks))
         }

@@ -163,6 +163,9 @@ pub struct HttpConnectionManager {
     pub filters: Vec<Arc<str>>,
     /// The same, after CORS: those that ask others.
     pub late_filters: Vec<Arc<str>>,
+    /// Whether its routes may have a [`crate::route::Session`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sessions: bool,
     /// What all connection managers have in common.
     pub options: Arc<HttpOptions>,
 }

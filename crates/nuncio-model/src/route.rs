@@ -12,8 +12,8 @@ use crate::external::{Asks, Checks};
 use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
-    Domain, FormatString, Fraction, HeaderName, HostLiteral, MatchHeaderName, PathLiteral,
-    PathSegments, Regex,
+    CookieName, Domain, FormatString, Fraction, HeaderName, HostLiteral, MatchHeaderName,
+    PathLiteral, PathSegments, Regex,
 };
 
 /// The routes of one or more filter chains (`config.route.v3.RouteConfiguration`).
@@ -137,6 +137,9 @@ pub struct Forward {
     pub priority: Priority,
     /// What a hashing load balancer goes by.
     pub hash_policy: Option<HashPolicy>,
+    /// How clients come back to the endpoint that answered them before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
     pub error_responses: ErrorResponses,
     /// `None` where services are asked as of every route.
     pub checks: Option<Box<Checks>>,
@@ -153,6 +156,21 @@ pub enum HashPolicy {
     },
     Header(HeaderName),
     SourceIp,
+}
+
+/// What a client is given, and brings back (`filters.http.stateful_session`). Where the endpoint is gone
+/// another answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub enum Session {
+    Cookie {
+        name: CookieName,
+        path: Arc<str>,
+        /// How long it lives; `None` is the browser's session.
+        ttl: Option<Duration>,
+        /// Whether it is sent over TLS alone.
+        secure: bool,
+    },
+    Header(HeaderName),
 }
 
 /// Whose words an error is answered in.

@@ -21,6 +21,19 @@ impl HeaderName {
     }
 }
 
+/// The name of a cookie: an HTTP token, whose case counts (RFC 6265, 4.1.1).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CookieName(Arc<str>);
+
+checked_string!(CookieName);
+
+impl CookieName {
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        check_token(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
 /// The name of a header that a route matches on: also `:authority`, `:method`, `:path` and
 /// `:scheme`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -15,7 +15,7 @@ mod tls;
 pub use domain::{Domain, ServerName};
 pub use format::{FormatString, LogFormat, format_operators};
 pub use fraction::Fraction;
-pub use header::{HeaderName, MatchHeaderName};
+pub use header::{CookieName, HeaderName, MatchHeaderName};
 pub use lua::LuaScript;
 pub use regex::Regex;
 pub use runtime::RuntimeKey;

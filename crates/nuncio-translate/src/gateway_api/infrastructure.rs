@@ -28,9 +28,9 @@ use crate::ingress::own_service;
 use crate::store::{Object, Store};
 pub(super) use parameters::{OfClasses, of_classes};
 
-/// The ports of nuncio's pods that those of Gateways lead to: below those that clients of a machine get,
-/// above those that have a name.
-const PORTS: RangeInclusive<u16> = 20_000..=29_999;
+/// The ports of nuncio's pods that those of Gateways lead to: above those that Linux gives to whoever
+/// connects, so that nobody has them already.
+const PORTS: RangeInclusive<u16> = 61_000..=65_499;
 
 /// Longest name of a Service, and longest value of a label.
 const LONGEST: usize = 63;
@@ -205,7 +205,7 @@ pub(super) fn give_ports<'g>(
         // Where it would be whoever else is there: so that replicas agree before it stands anywhere.
         let many = u64::from(PORTS.end() - PORTS.start()) + 1;
         let start = hash((gateway.namespace(), gateway.name(), wants)) % many;
-        let start = PORTS.start() + u16::try_from(start).expect("invariant: less than 10,000");
+        let start = PORTS.start() + u16::try_from(start).expect("invariant: it is less than 4,500");
         let mut ports = (start..=*PORTS.end()).chain(*PORTS.start()..start);
         let addresses = &mut all[index];
         match ports.find(|port| used.insert(*port)) {

@@ -28,6 +28,7 @@ mod listener;
 mod policy;
 mod rule;
 mod serve;
+mod session;
 mod status;
 mod stream;
 mod table;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nuncio_api::gateway_api::{
     GrpcMatch, GrpcRoute, HttpBackendRef, HttpFilter, HttpMatch, HttpRetry, HttpRoute,
-    HttpTimeouts, ValueMatch,
+    HttpTimeouts, SessionPersistence, ValueMatch,
 };
 use nuncio_model::route::{
     self as model, Action, ErrorResponses, Forward, HeaderEdits, HeaderMatch, PathMatch, Priority,
-    QueryParameterMatch, RetryPolicy, RouteMatch, RuntimeFraction, StringMatch,
+    QueryParameterMatch, RetryPolicy, RouteMatch, RuntimeFraction, Session, StringMatch,
 };
 use nuncio_model::value::{Fraction, Invalid, MatchHeaderName, PathLiteral, PathSegments, Regex};
 
@@ -19,7 +19,7 @@ use super::backend::{Backends, default_protocol};
 use super::class::Age;
 use super::filter::{Effects, Unusable, some_value};
 use super::policy::Policies;
-use super::{Context, Fault};
+use super::{Context, Fault, session};
 
 /// What a client may upgrade to, as browsers do.
 const UPGRADES: &[&str] = &["websocket"];
@@ -89,6 +89,8 @@ struct Rule<'r> {
     backends: &'r [HttpBackendRef],
     timeouts: Option<&'r HttpTimeouts>,
     retry: Option<&'r HttpRetry>,
+    session: Option<&'r SessionPersistence>,
+    name: Option<&'r str>,
 }
 
 /// Makes the routes of an HTTPRoute or a GRPCRoute.
@@ -134,6 +136,8 @@ impl Lowered {
                 backends: &spec.backend_refs,
                 timeouts: spec.timeouts.as_ref(),
                 retry: spec.retry.as_ref(),
+                session: spec.session_persistence.as_ref(),
+                name: spec.name.as_deref(),
             };
             self.add(context, route, &rule, &field, facts, backends);
         }
@@ -157,6 +161,8 @@ impl Lowered {
                 backends: &spec.backend_refs,
                 timeouts: None,
                 retry: None,
+                session: spec.session_persistence.as_ref(),
+                name: spec.name.as_deref(),
             };
             self.add(context, route, &rule, &field, facts, backends);
         }
@@ -388,6 +394,9 @@ struct Targets {
     all: Vec<Target>,
     timeout: Duration,
     retry: Option<RetryPolicy>,
+    session: Option<Session>,
+    /// Whether that of each backend is another.
+    several: bool,
 }
 
 struct Target {
@@ -413,6 +422,13 @@ impl Rule<'_> {
             let at = route.at(format!("{field}.{name}"));
             Unusable(context.invalid(&at, "UnsupportedValue", what))
         })?;
+        let several = self.backends.len() > 1;
+        let session = self
+            .session(route, facts, several)
+            .map_err(|(name, what)| {
+                let at = route.at(format!("{field}.sessionPersistence.{name}"));
+                Unusable(context.invalid(&at, "UnsupportedValue", what))
+            })?;
         let mut all = Vec::new();
         let weight = |backend: &HttpBackendRef| u64::from(backend.weight.unwrap_or(1));
         let whole: u64 = self.backends.iter().map(weight).sum();
@@ -446,7 +462,31 @@ impl Rule<'_> {
             all,
             timeout,
             retry,
+            session,
+            several,
         })
+    }
+
+    fn session(
+        &self,
+        route: &Route<'_>,
+        facts: &Facts,
+        several_backends: bool,
+    ) -> Result<Option<Session>, (&'static str, Invalid)> {
+        let Some(spec) = self.session else {
+            return Ok(None);
+        };
+        let rule = match self.name {
+            Some(name) => name.to_owned(),
+            None => self.index.to_string(),
+        };
+        let of = session::Of {
+            name: &format!("{}/{rule}", route.id),
+            matches: &self.matches,
+            several_backends,
+            facts,
+        };
+        session::read(spec, &of).map(Some)
     }
 
     /// How long is waited, and when a request is sent again.
@@ -494,8 +534,15 @@ impl Targets {
             .flat_map(|effects| &effects.preflights)
             .map(|(origin, edits)| preflight(route, matches, field, origin, edits))
             .collect();
+        let (mut held, mut shared) = (Vec::new(), Vec::new());
         for target in &self.all {
             let effects = &target.effects;
+            let session = match (&self.session, &target.cluster) {
+                (Some(session), Some(cluster)) if self.several => {
+                    Some(session::of_backend(session, cluster))
+                }
+                (session, _) => session.clone(),
+            };
             let redirect = effects.redirect(&matches.path, facts)?;
             let action = match (redirect, &target.cluster) {
                 (Some(redirect), _) => Action::Redirect(redirect),
@@ -510,13 +557,14 @@ impl Targets {
                     upgrades: UPGRADES.iter().map(|upgrade| (*upgrade).into()).collect(),
                     priority: Priority::Default,
                     hash_policy: None,
+                    session: session.clone(),
                     error_responses: ErrorResponses::Inherited,
                     checks: None,
                 })),
                 (None, None) => internal_error(),
             };
             let share = (target.up_to != Fraction::ALL).then_some(target.up_to);
-            routes.push(Arc::new(model::Route {
+            let made = model::Route {
                 origin: route.at(field),
                 matches: RouteMatch {
                     fraction: share.map(|share| RuntimeFraction {
@@ -529,8 +577,17 @@ impl Targets {
                 request_headers: effects.request_headers.clone(),
                 response_headers: effects.response_headers.clone(),
                 cors: effects.cors.clone(),
-            }));
+            };
+            if let Some(session) = session.filter(|_| self.several && target.cluster.is_some()) {
+                held.push(Arc::new(model::Route {
+                    matches: session::brings(&session, matches),
+                    ..made.clone()
+                }));
+            }
+            shared.push(Arc::new(made));
         }
+        routes.append(&mut held);
+        routes.append(&mut shared);
         Ok(routes)
     }
 }
@@ -594,7 +651,7 @@ fn error(route: &Route<'_>, matches: &RouteMatch, field: &str) -> Arc<model::Rou
 }
 
 /// GEP-2257: up to four numbers with units, such as `1h30m` or `250ms`.
-fn duration(text: &str) -> Result<Duration, Invalid> {
+pub(super) fn duration(text: &str) -> Result<Duration, Invalid> {
     let invalid = || {
         Invalid::new(
             format!("\"{}\" is not a duration", text.escape_debug()),

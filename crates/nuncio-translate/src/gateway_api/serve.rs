@@ -436,6 +436,8 @@ impl Port<'_, '_, '_> {
             http3: false,
             filters: surroundings.filters.clone(),
             late_filters: surroundings.late_filters.clone(),
+            // Also while no route has one: the first would change the listener, and close connections.
+            sessions: true,
             options: Arc::clone(&surroundings.options),
         })
     }

@@ -526,6 +526,7 @@ fn forward(target: &RouteTarget, cluster: Arc<str>, mirrors: &[Mirror]) -> Forwa
             .load_balancing
             .as_ref()
             .and_then(|balancing| balancing.hash.clone()),
+        session: None,
         error_responses: target.error_responses.clone(),
         checks: target.checks.clone(),
     }

@@ -442,6 +442,7 @@ impl Build<'_> {
             http3: self.http3,
             filters: context.module.filters.clone(),
             late_filters: external::FILTERS.map(Into::into).to_vec(),
+            sessions: false,
             options: Arc::clone(&context.module.options),
         })
     }

@@ -98,6 +98,9 @@ pub(crate) struct Step {
     pub(crate) raw: Option<String>,
     /// A header that is another one each time.
     pub(crate) vary: Option<String>,
+    /// Headers of the first answer that has them, which are sent from then on, by what they are sent as.
+    #[serde(default)]
+    pub(crate) returns: BTreeMap<String, String>,
     /// How often, one after the other.
     pub(crate) times: Option<usize>,
     /// How often at once, on a connection each.

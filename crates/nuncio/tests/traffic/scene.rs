@@ -191,7 +191,7 @@ impl Scene {
         if let Some(at_once) = step.at_once {
             let sending = (0..at_once).map(async |nth| {
                 let mut connection = self.connection(step).await?;
-                connection.ask(step, &host, nth).await
+                connection.ask(step, &host, nth, &HeaderMap::new()).await
             });
             return futures::future::join_all(sending).await;
         }
@@ -200,17 +200,31 @@ impl Scene {
             Err(error) => return vec![Err(error)],
         };
         if let Some(at_once) = step.multiplexed {
-            let mut answers = vec![connection.ask(step, &host, 0).await];
+            let mut answers = vec![connection.ask(step, &host, 0, &HeaderMap::new()).await];
             let sending = (0..at_once).map(async |nth| {
                 let mut connection = connection.shared().ok_or("it is not HTTP/2")?;
-                connection.ask(step, &host, nth).await
+                connection.ask(step, &host, nth, &HeaderMap::new()).await
             });
             answers.extend(futures::future::join_all(sending).await);
             return answers;
         }
         let mut answers = Vec::new();
+        let mut returned = HeaderMap::new();
         for nth in 0..step.times.unwrap_or(1) {
-            answers.push(connection.ask(step, &host, nth).await);
+            let answer = connection.ask(step, &host, nth, &returned).await;
+            for (from, to) in &step.returns {
+                let to = HeaderName::try_from(to).unwrap();
+                let value = answer
+                    .as_ref()
+                    .ok()
+                    .and_then(|answer| answer.headers.get(from));
+                if let Some(value) = value.filter(|_| !returned.contains_key(&to)) {
+                    // Of a cookie its attributes stay where they are.
+                    let value = value.to_str().unwrap().split(';').next().unwrap();
+                    returned.insert(to, HeaderValue::try_from(value).unwrap());
+                }
+            }
+            answers.push(answer);
         }
         answers
     }
@@ -330,7 +344,14 @@ impl Connection {
         }
     }
 
-    async fn ask(&mut self, step: &Step, host: &str, nth: usize) -> Result<Answer, String> {
+    /// With headers beside those of the step.
+    async fn ask(
+        &mut self,
+        step: &Step,
+        host: &str,
+        nth: usize,
+        more: &HeaderMap,
+    ) -> Result<Answer, String> {
         let url = step.url();
         let path = url.path_and_query().unwrap().to_string();
         let client = match self {
@@ -379,6 +400,7 @@ impl Connection {
         *request.method_mut() = step.method();
         *request.uri_mut() = path.parse().unwrap();
         *request.headers_mut() = headers(step);
+        request.headers_mut().extend(more.clone());
         if let Some(name) = &step.vary {
             let name = HeaderName::try_from(name).unwrap();
             request.headers_mut().insert(name, nth.into());
