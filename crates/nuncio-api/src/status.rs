@@ -15,6 +15,7 @@ pub const RESOLVED_REFS: &str = "ResolvedRefs";
 pub const CONFLICTED: &str = "Conflicted";
 pub const PARTIALLY_INVALID: &str = "PartiallyInvalid";
 pub const INSECURE_VALIDATION: &str = "InsecureFrontendValidationMode";
+pub const OVERLAPPING_TLS_CONFIG: &str = "OverlappingTLSConfig";
 
 /// The types of the conditions that nuncio writes, of whichever kind. Others are others'.
 const WRITTEN: &[&str] = &[
@@ -24,6 +25,7 @@ const WRITTEN: &[&str] = &[
     CONFLICTED,
     PARTIALLY_INVALID,
     INSECURE_VALIDATION,
+    OVERLAPPING_TLS_CONFIG,
 ];
 
 /// Every field that nuncio writes, of whichever kind. Those that an object's status has beside them are

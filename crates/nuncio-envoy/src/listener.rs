@@ -113,7 +113,7 @@ fn requires(listener: &Listener) -> Vec<(ResourceType, Arc<str>)> {
         .iter()
         .filter_map(|chain| chain.tls.as_ref())
         .map(|tls| &tls.termination)
-        .flat_map(|tls| std::iter::once(&tls.certificate).chain(&tls.clients.validation))
+        .flat_map(|tls| tls.certificates().chain(&tls.clients.validation))
         .map(|name| (ResourceType::Secret, name));
     certificates
         .chain(filters)

@@ -17,7 +17,7 @@ pub(crate) fn downstream(termination: &Termination) -> core::TransportSocket {
 pub(crate) fn downstream_context(termination: &Termination) -> tls::DownstreamTlsContext {
     tls::DownstreamTlsContext {
         common_tls_context: Some(common(
-            Some(&termination.certificate),
+            termination.certificates(),
             termination.clients.validation.as_ref(),
             &termination.alpn,
             &termination.parameters,
@@ -34,7 +34,7 @@ pub(crate) fn downstream_context(termination: &Termination) -> tls::DownstreamTl
 pub(crate) fn upstream(origination: &Origination) -> core::TransportSocket {
     socket(pack(&tls::UpstreamTlsContext {
         common_tls_context: Some(common(
-            origination.certificate.as_ref(),
+            origination.certificate.iter(),
             origination.validation.as_ref(),
             &origination.alpn,
             &origination.parameters,
@@ -44,8 +44,8 @@ pub(crate) fn upstream(origination: &Origination) -> core::TransportSocket {
     }))
 }
 
-fn common(
-    certificate: Option<&Arc<str>>,
+fn common<'c>(
+    certificates: impl Iterator<Item = &'c Arc<str>>,
     validation: Option<&Arc<str>>,
     alpn: &[Arc<str>],
     parameters: &Parameters,
@@ -53,7 +53,7 @@ fn common(
     use tls::common_tls_context::ValidationContextType;
     tls::CommonTlsContext {
         alpn_protocols: alpn.iter().map(ToString::to_string).collect(),
-        tls_certificate_sds_secret_configs: certificate.map(secret).into_iter().collect(),
+        tls_certificate_sds_secret_configs: certificates.map(secret).collect(),
         validation_context_type: validation
             .map(secret)
             .map(ValidationContextType::ValidationContextSdsSecretConfig),

@@ -68,10 +68,20 @@ impl fmt::Debug for SecretKind {
 pub struct Termination {
     /// Name of a [`crate::Gateway::secrets`] entry.
     pub certificate: Arc<str>,
+    /// The same: one for a name that a client asks for is shown in its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_certificates: Vec<Arc<str>>,
     pub clients: ClientCertificates,
     /// Protocols offered in ALPN, in order of preference.
     pub alpn: Vec<Arc<str>>,
     pub parameters: Parameters,
+}
+
+impl Termination {
+    /// All of them.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.certificate).chain(&self.other_certificates)
+    }
 }
 
 /// What a client must show of itself.

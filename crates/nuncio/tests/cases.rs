@@ -21,7 +21,7 @@ use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::Report;
 use nuncio_model::value::{CipherSuites, Curve, format_operators};
 use nuncio_sources::{manifest, positions};
-use nuncio_translate::gateway_api::Statuses;
+use nuncio_translate::gateway_api::{Infrastructure, Statuses};
 use nuncio_translate::ingress::parse_pod_labels;
 use nuncio_translate::{Scope, Settings, Store};
 use serde_json::{Map, Value, json};
@@ -73,6 +73,7 @@ struct Outcome {
     report: Report,
     store: Store,
     gateway_status: Arc<Statuses>,
+    infrastructure: Arc<Infrastructure>,
     input: String,
 }
 
@@ -124,6 +125,10 @@ impl Case {
             ),
             ("report.yaml", yaml(&report(&outcome))),
         ];
+        if *outcome.infrastructure != Infrastructure::default() {
+            let made = infrastructure(&outcome.infrastructure);
+            files.push(("infrastructure.yaml", yaml(&made)));
+        }
         if !outcome.gateway_status.is_empty() {
             files.push((
                 "status.yaml",
@@ -165,6 +170,9 @@ fn translate(
     let settings = Settings {
         admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8877)),
         strict_label_selectors: !variables.contains_key("DISABLE_STRICT_LABEL_SELECTORS"),
+        gateway_services: variables
+            .get("NUNCIO_GATEWAY_SERVICES")
+            .map(|text| text.parse().unwrap()),
         pod_labels: pod_labels.map(|text| parse_pod_labels(text).unwrap()),
         ..Settings::new(&scope)
     };
@@ -185,8 +193,21 @@ fn translate(
         report,
         store,
         gateway_status: translation.gateway_status,
+        infrastructure: translation.infrastructure,
         input: input.to_owned(),
     }
+}
+
+/// What is to stand in a cluster for Gateways.
+fn infrastructure(made: &Infrastructure) -> Value {
+    let objects = made.objects.iter().map(|object| {
+        json!({"body": object.body, "owner": object.owner.to_string(), "stands": object.stands})
+    });
+    let obsolete = made.obsolete.iter().map(ToString::to_string);
+    json!({
+        "objects": objects.collect::<Vec<_>>(),
+        "obsolete": obsolete.collect::<Vec<_>>(),
+    })
 }
 
 /// What the status of each object of the Gateway API says. A GatewayClass's features are left out.

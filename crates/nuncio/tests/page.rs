@@ -163,6 +163,7 @@ async fn the_page_works_in_a_browser() {
         "listeners",
         "hosts",
         "routes",
+        "gateways",
         "clusters",
         "report",
         "try&url=http://shop.example/cart/",

@@ -114,6 +114,49 @@ impl Route<'_> {
     }
 }
 
+/// The hostnames of each listener's HTTPRoutes and of its GRPCRoutes.
+#[derive(Default)]
+struct Claims(HashMap<ListenerKey, [BTreeSet<Hostname>; 2]>);
+
+impl Claims {
+    /// Where the hostnames of a kind are; streams have their listeners for themselves.
+    fn place(route: &Route<'_>) -> Option<usize> {
+        match route.spec {
+            Spec::Http(_) => Some(0),
+            Spec::Grpc(_) => Some(1),
+            Spec::Stream(_) => None,
+        }
+    }
+
+    /// Whether the older routes of a listener are of the other kind for one of these hostnames.
+    fn are_against(
+        &self,
+        route: &Route<'_>,
+        listener: ListenerKey,
+        hostnames: &[Hostname],
+    ) -> bool {
+        let (Some(place), Some(claimed)) = (Self::place(route), self.0.get(&listener)) else {
+            return false;
+        };
+        let mut others = claimed[1 - place].iter();
+        others.any(|other| {
+            hostnames
+                .iter()
+                .any(|own| own.intersection(other).is_some())
+        })
+    }
+
+    fn add(&mut self, route: &Route<'_>) {
+        let Some(place) = Self::place(route) else {
+            return;
+        };
+        for attachment in route.parents.iter().flat_map(|parent| &parent.attached) {
+            let claimed = self.0.entry(attachment.listener).or_default();
+            claimed[place].extend(attachment.hostnames.iter().cloned());
+        }
+    }
+}
+
 /// What a route's parents are found among.
 struct Parents<'s> {
     gateways: HashMap<(&'s str, &'s str), usize>,
@@ -157,6 +200,7 @@ pub(super) fn attach<'s>(
     let mut all: Vec<_> = http.chain(grpc).chain(streams).collect();
     all.sort_by(|(one, _), (other, _)| (&one.age, one.kind()).cmp(&(&other.age, other.kind())));
     let mut routes = Vec::new();
+    let mut claims = Claims::default();
     for (mut route, references) in all {
         let hostnames = hostnames(context, &route);
         for (index, reference) in references.iter().enumerate() {
@@ -170,9 +214,15 @@ pub(super) fn attach<'s>(
                 attached: Vec::new(),
                 refused: None,
             };
-            let parent = parent.attach(context, &route, &at, &hostnames, &gateways[gateway], set);
+            let around = Around {
+                gateway: &gateways[gateway],
+                set,
+                claims: &claims,
+            };
+            let parent = parent.attach(context, &route, &at, &hostnames, &around);
             route.parents.push(parent);
         }
+        claims.add(&route);
         if route.parents.is_empty() {
             continue;
         }
@@ -249,6 +299,14 @@ fn hostnames(context: &mut Context<'_>, route: &Route<'_>) -> Option<Vec<Hostnam
     Some(read)
 }
 
+/// What a route attaches to.
+#[derive(Clone, Copy)]
+struct Around<'a, 's> {
+    gateway: &'a Gateway<'s>,
+    set: Option<usize>,
+    claims: &'a Claims,
+}
+
 impl Parent<'_> {
     fn attach(
         mut self,
@@ -256,9 +314,13 @@ impl Parent<'_> {
         route: &Route<'_>,
         at: &Origin,
         hostnames: &Option<Vec<Hostname>>,
-        gateway: &Gateway<'_>,
-        set: Option<usize>,
+        around: &Around<'_, '_>,
     ) -> Self {
+        let Around {
+            gateway,
+            set,
+            claims,
+        } = *around;
         let listeners = match set {
             None => &gateway.listeners,
             Some(set) => &gateway.sets[set].listeners,
@@ -302,12 +364,18 @@ impl Parent<'_> {
                 reason = "NoMatchingListenerHostname";
                 continue;
             }
+            let key = ListenerKey {
+                gateway: self.gateway,
+                set,
+                index,
+            };
+            // "The implementation MUST accept exactly one of these two routes": the older.
+            if claims.are_against(route, key, &common) {
+                reason = "HostnameConflict";
+                continue;
+            }
             self.attached.push(Attachment {
-                listener: ListenerKey {
-                    gateway: self.gateway,
-                    set,
-                    index,
-                },
+                listener: key,
                 hostnames: common,
             });
         }
@@ -324,6 +392,12 @@ impl Parent<'_> {
                 "NoMatchingListenerHostname" => (
                     "no listener of it has one of the hostnames".to_owned(),
                     "write hostnames that a listener has, or none",
+                ),
+                "HostnameConflict" => (
+                    "an older route has the same hostnames: of HTTPRoutes and GRPCRoutes a hostname is \
+                     one kind's"
+                        .to_owned(),
+                    "write other hostnames, or the matches of one into the other",
                 ),
                 _ => (
                     "it has no such listener in effect".to_owned(),

@@ -111,6 +111,19 @@ impl Listener<'_> {
         self.is_accepted() && !self.broken
     }
 
+    /// Whether clients may take one of both for the other: certificate and connection of one do for names
+    /// of the other.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let encrypts = |listener: &Self| {
+            let family = listener.protocol.map(Protocol::family);
+            family == Some(Family::Tls) && listener.is_accepted()
+        };
+        encrypts(self)
+            && encrypts(other)
+            && self.spec.port == other.spec.port
+            && self.hostname.intersection(&other.hostname).is_some()
+    }
+
     /// Whether routes of a kind from a namespace may attach to it.
     pub(super) fn allows(&self, store: &Store, kind: &str, namespace: &str) -> bool {
         let allowed = self.spec.allowed_routes.as_ref();
@@ -460,7 +473,8 @@ impl Listener<'_> {
         match self.protocol {
             Some(Protocol::Tls) if passes => self.tls = Tls::Passthrough,
             Some(protocol @ (Protocol::Https | Protocol::Tls)) => {
-                let certificate = tls::certificate(context, owner, self);
+                let (certificates, missing) = tls::certificates(context, owner, self);
+                self.unresolved = missing.or(self.unresolved.take());
                 let clients = match protocol {
                     Protocol::Https => frontend.of_port(self.spec.port),
                     _ => Ok(Default::default()),
@@ -469,27 +483,26 @@ impl Listener<'_> {
                     Protocol::Https => &["h2", "http/1.1"],
                     _ => &[],
                 };
-                match (certificate, clients) {
-                    (Ok(certificate), Ok(clients)) => {
+                let mut certificates = certificates.into_iter();
+                match (certificates.next(), clients) {
+                    (Some(certificate), Ok(clients)) => {
                         self.tls = Tls::Terminate(Termination {
                             certificate,
+                            other_certificates: certificates.collect(),
                             clients,
                             alpn: alpn.iter().map(|protocol| (*protocol).into()).collect(),
                             ..Termination::default()
                         });
                     }
-                    (certificate, clients) => {
+                    (_, clients) => {
                         self.broken = true;
                         if let Err(fault) = clients {
-                            self.unresolved = Some(fault.clone());
+                            self.unresolved.get_or_insert(fault.clone());
                             // Nobody could connect.
                             self.refused = Some(Fault {
                                 reason: "NoValidCACertificate",
                                 ..fault
                             });
-                        }
-                        if let Err(fault) = certificate {
-                            self.unresolved = Some(fault);
                         }
                     }
                 }

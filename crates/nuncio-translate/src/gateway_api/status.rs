@@ -7,7 +7,8 @@ use nuncio_api::ObjectMeta;
 use nuncio_api::gateway_api::{CONTROLLER, GROUP, ParentReference, RouteGroupKind};
 use nuncio_api::status::{
     ACCEPTED, AncestorStatus, CONFLICTED, Condition, INSECURE_VALIDATION, ListenerStatus,
-    PARTIALLY_INVALID, PROGRAMMED, ParentStatus, RESOLVED_REFS, Status, SupportedFeature,
+    OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, PROGRAMMED, ParentStatus, RESOLVED_REFS, Status,
+    SupportedFeature,
 };
 use nuncio_model::ResourceId;
 
@@ -299,6 +300,17 @@ fn of_listener(says: &Says, listener: &Listener<'_>, gateway: &Gateway<'_>) -> L
         ),
     };
     let resolved = says.resolved(listener.unresolved.as_ref());
+    let others = gateway
+        .all()
+        .filter(|other| !std::ptr::eq(*other, listener));
+    let mut overlapping = others.filter(|other| listener.overlaps(other));
+    let overlapping = overlapping.next().map(|other| {
+        let message = format!(
+            "its hostname and that of {} have names in common",
+            other.origin
+        );
+        says.yes(OVERLAPPING_TLS_CONFIG, "OverlappingHostnames", &message)
+    });
     let kind = |kind: &&str| RouteGroupKind {
         group: Some(GROUP.to_owned()),
         kind: (*kind).to_owned(),
@@ -307,7 +319,10 @@ fn of_listener(says: &Says, listener: &Listener<'_>, gateway: &Gateway<'_>) -> L
         name: listener.spec.name.clone(),
         supported_kinds: listener.kinds.iter().map(kind).collect(),
         attached_routes: count(listener.attached),
-        conditions: vec![accepted, programmed, resolved, conflicted],
+        conditions: [accepted, programmed, resolved, conflicted]
+            .into_iter()
+            .chain(overlapping)
+            .collect(),
     }
 }
 

@@ -17,44 +17,41 @@ use crate::store::Object;
 /// Where Debian and its like, and nuncio's image, have the certificates of authorities.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// The certificate of a listener. More than one there can only be for a name that one has already.
-pub(super) fn certificate(
+/// The certificates of a listener. One that cannot be read is missed, and costs no other.
+pub(super) fn certificates(
     context: &mut Context<'_>,
     owner: &str,
     listener: &Listener<'_>,
-) -> Result<Arc<str>, Fault> {
+) -> (Vec<Arc<str>>, Option<Fault>) {
     let tls = listener.spec.tls.as_ref();
     let field = format!("{}.tls.certificateRefs", listener.origin.field);
     let references = tls.map_or(&[][..], |tls| &tls.certificate_refs);
-    let Some(first) = references.first() else {
-        return Err(context.fault(
+    if references.is_empty() {
+        let fault = context.fault(
             &listener.origin.field(field),
             Reason::MissingField,
             "InvalidCertificateRef",
             "it has no certificate",
             "name a Secret with one",
-        ));
-    };
-    if references.len() > 1 {
-        context
-            .report
-            .warning(
-                &listener.origin.field(format!("{field}[1]")),
-                Reason::NotSupported,
-                "only the first certificate of a listener is served",
-            )
-            .help("write a listener with a hostname of its own for each certificate");
+        );
+        return (Vec::new(), Some(fault));
     }
     let from = From {
         kind: owner,
         namespace: listener.namespace,
     };
-    secret(
-        context,
-        &listener.origin.field(format!("{field}[0]")),
-        from,
-        first,
-    )
+    let (mut names, mut missing) = (Vec::new(), None);
+    for (index, reference) in references.iter().enumerate() {
+        let at = listener.origin.field(format!("{field}[{index}]"));
+        match secret(context, &at, from, reference) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) => names.push(name),
+            Err(fault) => {
+                missing.get_or_insert(fault);
+            }
+        }
+    }
+    (names, missing)
 }
 
 /// What a Gateway shows its backends of itself.

@@ -1,7 +1,8 @@
 //! The answer, key by key: a key that nobody asks for costs nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use nuncio_api::status::Status;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
@@ -10,8 +11,9 @@ use super::clusters::{self, References};
 use super::scene::Scene;
 use super::{elements, groups, raw, report, services, system};
 
-/// Emissary's keys, and `ingress_status`: what the status of Ingresses says.
-const KEYS: [&str; 20] = [
+/// Emissary's keys, and `ingress_status` and `gateway_status`: what the status of Ingresses says, and that
+/// of objects of the Gateway API.
+const KEYS: [&str; 21] = [
     "system",
     "envoy_status",
     "loginfo",
@@ -32,6 +34,7 @@ const KEYS: [&str; 20] = [
     "tlscontexts",
     "errors",
     "ingress_status",
+    "gateway_status",
 ];
 
 /// What an answer is about.
@@ -110,6 +113,7 @@ impl<'a> Document<'a> {
             "tlscontexts" => raw(&services::tls_contexts(scene)),
             "errors" => raw(&report::errors(scene)),
             "ingress_status" => raw(&scene.served.ingress_status),
+            "gateway_status" => raw(&gateway_status(scene)),
             "method" => raw(&self.method),
             "resource" => raw(&self.resource),
             _ => raw(&()),
@@ -163,6 +167,13 @@ impl Serialize for Document<'_> {
         }
         map.end()
     }
+}
+
+fn gateway_status(scene: &Scene) -> BTreeMap<String, &Status> {
+    let statuses = scene.served.gateway_status.iter();
+    statuses
+        .map(|(id, status)| (id.to_string(), status))
+        .collect()
 }
 
 /// A map that is looked things up in, by what it borrows.

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod clusters;
+mod gateways;
 mod hosts;
 mod listeners;
 mod one;
@@ -51,16 +52,18 @@ enum Section {
     Listeners,
     Hosts,
     Routes,
+    Gateways,
     Clusters,
     Report,
     Try,
 }
 
-const SECTIONS: [(Section, &str, &str); 7] = [
+const SECTIONS: [(Section, &str, &str); 8] = [
     (Section::Overview, "overview", "Overview"),
     (Section::Listeners, "listeners", "Listeners"),
     (Section::Hosts, "hosts", "Hosts"),
     (Section::Routes, "routes", "Routes"),
+    (Section::Gateways, "gateways", "Gateway API"),
     (Section::Clusters, "clusters", "Clusters"),
     (Section::Report, "report", "Report"),
     (Section::Try, "try", "Try a request"),
@@ -88,6 +91,7 @@ pub(super) fn page(scene: &Scene, view: &View) -> Response {
         Section::Listeners => listeners::listeners(scene),
         Section::Hosts => hosts::hosts(scene, view),
         Section::Routes => routes::routes(scene, view),
+        Section::Gateways => gateways::gateways(scene, view),
         Section::Clusters => clusters::clusters(scene, view),
         Section::Report => report::report(scene, view),
         Section::Try => attempt::attempt(scene, view),
