@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions,
 };
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use nuncio_model::ResourceId;
 use nuncio_sources::cluster::Standings;
-use nuncio_translate::gateway_api::Generated;
+use nuncio_translate::gateway_api::{Generated, is_generated};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same is not written again sooner: until then it is on its way back, and who writes over it again
 /// and again is answered so often.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Stands in the place of a digest.
+const DELETED: u64 = 0;
 
 pub(crate) struct Keeper {
     pub(crate) client: Client,
@@ -101,15 +104,19 @@ impl Keeper {
         }
         for id in &infrastructure.obsolete {
             let now = Instant::now();
-            let before = self.written.get(id).map(|(_, since)| *since + PAUSE);
-            if let Some(due) = before.filter(|due| *due > now) {
+            let before = self
+                .written
+                .get(id)
+                .filter(|(digest, _)| *digest == DELETED);
+            let due = before.map(|(_, since)| *since + PAUSE);
+            if let Some(due) = due.filter(|due| *due > now) {
                 later(due);
                 continue;
             }
             if now >= until {
                 return Some(now + PAUSE);
             }
-            self.written.insert(Arc::clone(id), (0, now));
+            self.written.insert(Arc::clone(id), (DELETED, now));
             self.delete(id).await;
             later(now + PAUSE);
         }
@@ -122,29 +129,46 @@ impl Keeper {
     }
 
     async fn write(&self, object: &Generated) {
+        let id = &object.id;
+        match timeout(PATIENCE, self.try_to_write(object)).await {
+            Ok(Ok(true)) => {
+                tracing::info!("wrote {id} for {}", object.owner);
+                self.say(id, None);
+            }
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!("cannot write {id} for {}: {error}", object.owner);
+                self.say(id, Some(&error));
+            }
+            Err(_) => tracing::debug!(%id, "writing it takes too long"),
+        }
+    }
+
+    /// Whether it was: one of this name that is somebody's may be there and not known yet.
+    async fn try_to_write(&self, object: &Generated) -> kube::Result<bool> {
         let Some(owner) = self.standings.get(&object.owner) else {
-            return;
+            return Ok(false);
         };
+        let api = self.api(&object.id);
+        let found = api.get_opt(&object.id.name).await?;
+        if found
+            .as_ref()
+            .is_some_and(|found| !is_generated(found.labels()))
+        {
+            return Ok(false);
+        }
         let mut body = object.body.clone();
         body["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": &*object.owner.kind,
             "name": &*object.owner.name, "uid": owner.uid.to_string(),
         }]);
+        if let Some(uid) = found.and_then(|found| found.metadata.uid) {
+            body["metadata"]["uid"] = uid.into();
+        }
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&body);
-        let api = self.api(&object.id);
-        let written = timeout(PATIENCE, api.patch(&object.id.name, &params, &patch)).await;
-        match written {
-            Ok(Ok(_)) => {
-                tracing::info!("wrote {} for {}", object.id, object.owner);
-                self.say(&object.id, None);
-            }
-            Ok(Err(error)) => {
-                tracing::warn!("cannot write {} for {}: {error}", object.id, object.owner);
-                self.say(&object.id, Some(&error));
-            }
-            Err(_) => tracing::debug!(id = %object.id, "writing it takes too long"),
-        }
+        api.patch(&object.id.name, &params, &patch).await?;
+        Ok(true)
     }
 
     async fn delete(&self, id: &ResourceId) {
@@ -189,7 +213,7 @@ impl Keeper {
         let forbidden =
             error.filter(|error| matches!(error, kube::Error::Api(status) if status.code == 403));
         if error.is_none() || forbidden.is_some() {
-            let right = (&*id.group, resources, "create, patch, delete");
+            let right = (&*id.group, resources, "get, create, patch, delete");
             of_error(&self.troubles, forbidden, right);
         }
     }
@@ -198,6 +222,5 @@ impl Keeper {
 fn digest(object: &Generated) -> u64 {
     let mut hasher = DefaultHasher::new();
     object.body.to_string().hash(&mut hasher);
-    // Never that of something deleted.
-    hasher.finish().max(1)
+    hasher.finish().max(DELETED + 1)
 }

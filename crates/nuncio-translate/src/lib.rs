@@ -74,6 +74,7 @@ pub struct Translator {
     settings: Settings,
     ingresses: Option<(Ingresses, Reads)>,
     gateways: Option<(Fragment, Surroundings, Reads)>,
+    kept_routes: gateway_api::Kept,
     kept: Kept,
     /// Of the last translation, beside those that are kept.
     endpoint_reads: EndpointReads,
@@ -86,6 +87,7 @@ impl Translator {
             settings,
             ingresses: None,
             gateways: None,
+            kept_routes: gateway_api::Kept::default(),
             kept: Kept::default(),
             endpoint_reads: EndpointReads::default(),
             joined_consul: BTreeSet::new(),
@@ -133,8 +135,10 @@ impl Translator {
             .gateways
             .take()
             .filter(|(_, around, reads)| *around == surroundings && !changed.has_any(reads));
+        let (settings, kept) = (&self.settings, &mut self.kept_routes);
         let anew = || {
-            let translate = || gateway_api::translate(store, &self.settings, &surroundings);
+            let translate =
+                || gateway_api::translate(store, settings, &surroundings, &changed, kept);
             let (fragment, reads) = store::record(translate);
             (fragment, surroundings.clone(), reads)
         };

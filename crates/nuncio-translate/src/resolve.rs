@@ -36,7 +36,7 @@ pub enum Resolved {
 }
 
 /// What a Service stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Through {
     /// Its address, where it has one.
     Service,
@@ -73,7 +73,7 @@ pub(crate) fn resolve_service(
 }
 
 /// Of which of a Service's ports with one number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     /// The first, whichever protocol it is of.
     First,

@@ -29,8 +29,13 @@ checked_string!(CookieName);
 
 impl CookieName {
     pub fn new(text: &str) -> Result<Self, Invalid> {
-        check_token(text)?;
-        Ok(Self(text.into()))
+        match check_token(text) {
+            Ok(()) => Ok(Self(text.into())),
+            Err(_) => Err(Invalid::new(
+                format!("\"{}\" is not the name of a cookie", text.escape_debug()),
+                "write letters, digits and any of !#$%&'*+-.^_`|~",
+            )),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use super::{Context, Fault};
 use crate::ServiceType;
 use crate::ingress::own_service;
 use crate::store::{Object, Store};
+pub use object::is_generated;
 pub(super) use parameters::{OfClasses, of_classes};
 
 /// The ports of nuncio's pods that those of Gateways lead to: above those that Linux gives to whoever
@@ -227,13 +228,16 @@ pub(super) fn give_ports<'g>(
     }
 }
 
-/// What is to stand there for the Gateways, and Services whose endpoints that depends on.
+/// Namespaces and names of Services.
+pub(super) type Services = BTreeSet<(String, String)>;
+
+/// What is to stand there for the Gateways, and the Services on whose EndpointSlices that depends.
 pub(super) fn generate(
     context: &mut Context<'_>,
     gateways: &[Gateway<'_>],
-) -> (Infrastructure, BTreeSet<Arc<ResourceId>>) {
+) -> (Infrastructure, Services) {
     let mut made = Infrastructure::default();
-    let mut follows = BTreeSet::new();
+    let mut follows = Services::new();
     if context.settings.gateway_services.is_none() {
         return (made, follows);
     }
@@ -241,13 +245,14 @@ pub(super) fn generate(
     if let Some(own) = own
         && context.settings.gateway_addresses.is_empty()
     {
-        follows.insert(Arc::clone(&own.id));
+        follows.insert((own.namespace().to_owned(), own.name().to_owned()));
     }
     for gateway in gateways {
         let Some(service) = &gateway.service else {
             continue;
         };
-        follows.insert(object::service_id(gateway.object, service));
+        let namespace = gateway.object.namespace().to_owned();
+        follows.insert((namespace, service.name.clone()));
         // What stands for one that is wrong for now stays: another would have another address.
         if gateway.refused.is_some() || service.blocked.is_some() {
             continue;
@@ -257,7 +262,7 @@ pub(super) fn generate(
             continue;
         }
         let endpoints = object::endpoints(context, gateway, own);
-        if endpoints.is_empty() {
+        if endpoints.is_empty() && context.settings.gateway_addresses.is_empty() {
             context
                 .report
                 .warning(
@@ -269,7 +274,7 @@ pub(super) fn generate(
         }
         made.add(context.store, gateway, service, &ports, &endpoints);
     }
-    made.find_obsolete(context.store);
+    made.find_obsolete(context.store, &mut follows);
     (made, follows)
 }
 
@@ -298,7 +303,7 @@ impl Infrastructure {
     }
 
     /// What stands for a Gateway by the name of a class of nuncio's that is not its class.
-    fn find_obsolete(&mut self, store: &Store) {
+    fn find_obsolete(&mut self, store: &Store, follows: &mut Services) {
         let classes = class::classes(store);
         let classes = classes
             .iter()
@@ -311,16 +316,20 @@ impl Infrastructure {
                     continue;
                 }
                 let name = service_name(gateway.name(), class);
-                let standing = store.services.get(namespace, &name);
-                let Some(standing) =
-                    standing.filter(|standing| object::is_of(*standing, gateway.name()))
-                else {
-                    continue;
-                };
-                self.obsolete.insert(Arc::clone(&standing.id));
-                let slices = store.slices_of(namespace, &name);
-                let own = slices.filter(|slice| object::is_of(slice, gateway.name()));
-                self.obsolete.extend(own.map(|slice| Arc::clone(&slice.id)));
+                let service = store.services.get(namespace, &name);
+                let service = service.filter(|service| object::is_of(service, gateway.name()));
+                self.obsolete
+                    .extend(service.map(|service| Arc::clone(&service.id)));
+                for family in object::FAMILIES {
+                    let slice = object::slice_name(&name, family);
+                    let slice = store.endpoint_slices.get(namespace, &slice);
+                    let slice = slice.filter(|slice| object::is_of(slice, gateway.name()));
+                    if slice.is_some() {
+                        follows.insert((namespace.to_owned(), name.clone()));
+                    }
+                    self.obsolete
+                        .extend(slice.map(|slice| Arc::clone(&slice.id)));
+                }
             }
         }
     }

@@ -24,6 +24,7 @@ mod filter;
 mod grant;
 mod hostname;
 mod infrastructure;
+mod kept;
 mod listener;
 mod policy;
 mod rule;
@@ -44,12 +45,13 @@ use nuncio_model::value::Invalid;
 use nuncio_model::{Gateway, Origin, Reason, Report, ResourceId};
 
 pub use class::CLASS;
-pub use infrastructure::{Generated, Infrastructure};
+pub use infrastructure::{Generated, Infrastructure, is_generated};
+pub(crate) use kept::Kept;
 pub use status::Statuses;
 
 use crate::Settings;
 use crate::endpoints::EndpointReads;
-use crate::store::Store;
+use crate::store::{self, Changed, Store};
 use grant::{From, To};
 pub(crate) use listener::Place;
 
@@ -89,7 +91,7 @@ pub(crate) struct Fragment {
     pub(crate) status: Arc<Statuses>,
     pub(crate) infrastructure: Arc<Infrastructure>,
     /// Services of whose endpoints more depends than what is sent to them.
-    follows: BTreeSet<Arc<ResourceId>>,
+    follows: infrastructure::Services,
     pub(crate) files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
 }
@@ -127,9 +129,8 @@ impl Fragment {
         namespace: &str,
         name: &str,
     ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
-        if let Some(service) = store.services.get(namespace, name)
-            && self.follows.contains(&service.id)
-        {
+        let followed = (namespace.to_owned(), name.to_owned());
+        if self.follows.contains(&followed) {
             return None;
         }
         if let Some(service) = store.services.get(namespace, name)
@@ -160,6 +161,25 @@ struct Context<'s> {
     gateway: Gateway,
     files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
+    /// What there is of routes from before, and what there is to keep.
+    before: Kept,
+    after: Kept,
+}
+
+impl<'s> Context<'s> {
+    fn new(store: &'s Store, settings: &'s Settings, surroundings: &'s Surroundings) -> Self {
+        Self {
+            store,
+            settings,
+            surroundings,
+            report: Report::default(),
+            gateway: Gateway::default(),
+            files: BTreeSet::new(),
+            endpoint_reads: EndpointReads::default(),
+            before: Kept::default(),
+            after: Kept::default(),
+        }
+    }
 }
 
 impl Context<'_> {
@@ -204,28 +224,26 @@ impl Context<'_> {
     }
 }
 
-/// Translates everything that a store has of the Gateway API.
+/// Translates everything that a store has of the Gateway API, with what was kept of it.
 pub(crate) fn translate(
     store: &Store,
     settings: &Settings,
     surroundings: &Surroundings,
+    changed: &Changed,
+    kept: &mut Kept,
 ) -> Fragment {
-    let mut context = Context {
-        store,
-        settings,
-        surroundings,
-        report: Report::default(),
-        gateway: Gateway::default(),
-        files: BTreeSet::new(),
-        endpoint_reads: EndpointReads::default(),
-    };
+    let mut context = Context::new(store, settings, surroundings);
+    context.before = std::mem::take(kept);
+    context.before.forget(changed);
     let classes = infrastructure::of_classes(&mut context);
     let mut gateways = listener::gateways(&mut context, &classes);
-    let mut policies = policy::read(&mut context);
+    let (mut policies, reads) = store::record(|| policy::read(&mut context));
+    context.after.policies_read(reads);
     let routes = attach::attach(&mut context, &mut gateways);
     let outcomes = serve::serve(&mut context, &gateways, &routes, &mut policies);
     let (infrastructure, follows) = infrastructure::generate(&mut context, &gateways);
     let status = status::statuses(&context, &classes, &gateways, &routes, &outcomes, &policies);
+    *kept = context.after;
     Fragment {
         gateway: context.gateway,
         report: context.report,
@@ -233,6 +251,6 @@ pub(crate) fn translate(
         infrastructure: Arc::new(infrastructure),
         follows,
         files: context.files,
-        endpoint_reads: context.endpoint_reads.shrink(),
+        endpoint_reads: context.endpoint_reads.unique(),
     }
 }

@@ -13,10 +13,10 @@ use super::attach::{ListenerKey, Route, Spec};
 use super::hostname::Hostname;
 use super::listener::{Gateway, Place, Protocol, Tls};
 use super::policy::Policies;
-use super::rule::{self, Facts, Lowered};
+use super::rule::{Facts, Lowered};
 use super::stream::{self, Stream};
 use super::table::{self, Site};
-use super::{Context, Fault};
+use super::{Context, Fault, kept};
 
 /// What became of a route.
 #[derive(Debug, Default)]
@@ -148,8 +148,9 @@ impl Routes<'_, '_> {
             return Arc::clone(lowered);
         }
         let route = &self.routes[index];
-        let make = |context: &mut Context<'_>| rule::lower(context, route, facts, policies);
-        let lowered = Arc::new(said_once(context, self.outcomes[index].is_some(), make));
+        // What is wrong with a route is wrong everywhere.
+        let say = self.outcomes[index].is_none();
+        let lowered = kept::lower(context, route, facts, policies, say);
         self.lowered.insert(key, Arc::clone(&lowered));
         self.note(index, || Outcome {
             unresolved: lowered.unresolved.clone(),

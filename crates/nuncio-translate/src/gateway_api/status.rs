@@ -305,10 +305,8 @@ fn of_listener(says: &Says, listener: &Listener<'_>, gateway: &Gateway<'_>) -> L
         .filter(|other| !std::ptr::eq(*other, listener));
     let mut overlapping = others.filter(|other| listener.overlaps(other));
     let overlapping = overlapping.next().map(|other| {
-        let message = format!(
-            "its hostname and that of {} have names in common",
-            other.origin
-        );
+        let other = &other.spec.name;
+        let message = format!("its hostname and that of listener {other} have names in common");
         says.yes(OVERLAPPING_TLS_CONFIG, "OverlappingHostnames", &message)
     });
     let kind = |kind: &&str| RouteGroupKind {

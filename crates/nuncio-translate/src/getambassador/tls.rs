@@ -123,6 +123,7 @@ impl<'a> TlsSettings<'a> {
         });
         Ok(Termination {
             certificate,
+            other_certificates: Vec::new(),
             clients: ClientCertificates {
                 validation: self.validation(context)?,
                 required: by_secret || self.cert_required == Some(true),

@@ -94,14 +94,24 @@ pub(super) fn read(what: Read<'_>) {
     });
 }
 
-/// What is read meanwhile, by this thread.
+/// What is read meanwhile, by this thread. Where that is part of other work, that has read it too.
 pub(crate) fn record<T>(work: impl FnOnce() -> T) -> (T, Reads) {
-    RECORDED.set(Some(Vec::new()));
+    let around = RECORDED.replace(Some(Vec::new()));
     let result = work();
-    let mut recorded = RECORDED.take().unwrap_or_default();
+    let mut recorded = RECORDED.replace(around).unwrap_or_default();
     recorded.sort_unstable();
     recorded.dedup();
+    read_again(&recorded);
     (result, recorded.into())
+}
+
+/// Notes what was read for something that is kept.
+pub(crate) fn read_again(reads: &[ReadId]) {
+    RECORDED.with_borrow_mut(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.extend_from_slice(reads);
+        }
+    });
 }
 
 /// What changes in one store.

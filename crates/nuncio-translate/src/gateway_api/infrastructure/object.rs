@@ -28,15 +28,16 @@ const SLICE_MANAGED_BY: (&str, &str) = ("endpointslice.kubernetes.io/managed-by"
 /// A hash of all that was written: what is there no more is seen by it.
 const WRITTEN: &str = "getambassador.io/generated";
 
+/// Whether nuncio has made an object with these labels for a Gateway.
+pub fn is_generated(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(MANAGED_BY.0).map(String::as_str) == Some(MANAGED_BY.1)
+        && labels.contains_key(GATEWAY)
+}
+
 /// Whether nuncio has made an object for the Gateway of this name.
 pub(super) fn is_of<T>(object: &Object<T>, gateway: &str) -> bool {
     let labels = &object.meta.labels;
-    labels
-        .get(MANAGED_BY.0)
-        .is_some_and(|by| by == MANAGED_BY.1)
-        && labels
-            .get(GATEWAY)
-            .is_some_and(|name| *name == short(gateway))
+    is_generated(labels) && labels.get(GATEWAY) == Some(&short(gateway))
 }
 
 /// A port of a Gateway, and the one that it is where it is served.
@@ -73,6 +74,13 @@ pub(super) fn ports(gateway: &Gateway<'_>) -> Vec<Port> {
     ports.into_iter().collect()
 }
 
+pub(super) const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The EndpointSlice of a Service for addresses of a family.
+pub(super) fn slice_name(service: &str, family: &str) -> String {
+    format!("{service}-{}", family.to_lowercase())
+}
+
 /// By address family.
 pub(super) type Endpoints = BTreeMap<&'static str, Vec<SliceEndpoint>>;
 
@@ -107,7 +115,7 @@ pub(super) fn endpoints(
     }
     let mut endpoints = Endpoints::new();
     for (address, conditions) in all {
-        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let family = FAMILIES[usize::from(address.is_ipv6())];
         endpoints.entry(family).or_default().push(SliceEndpoint {
             addresses: vec![address.to_string()],
             conditions,
@@ -174,7 +182,7 @@ pub(super) fn slice(
     family: &str,
     endpoints: &[SliceEndpoint],
 ) -> Generated {
-    let name = format!("{}-{}", service.name, family.to_lowercase());
+    let name = slice_name(&service.name, family);
     let namespace = gateway.object.namespace();
     let id = Arc::new(ResourceId::new(
         DISCOVERY_GROUP,
@@ -247,7 +255,11 @@ fn with_metadata(
     let mut labels = infrastructure.labels;
     let class = short(&gateway.spec.gateway_class_name);
     let name = short(gateway.name());
-    let own = [(GATEWAY, name.as_str()), (CLASS, &class), MANAGED_BY];
+    let own = [
+        (GATEWAY, name.as_str()),
+        (CLASS, class.as_str()),
+        MANAGED_BY,
+    ];
     let own = own.iter().chain(more);
     labels.extend(own.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     body["metadata"] = json!({
