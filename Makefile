@@ -39,8 +39,9 @@ test: toolchain ## Install what the tests need and run all of them
 	    CONFORMANCE_BIN="$$(scripts/install-conformance.sh)" && export CONFORMANCE_BIN && \
 	    $(CARGO) test --workspace --locked
 
-soak: toolchain ## Change and kill things under load for SECONDS (default 600)
+soak: toolchain ## Change and kill things under load for SECONDS (default 600), and hold 10,000 changes to cold starts
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
+	    NUNCIO_STEPS=10000 $(CARGO) test --workspace --locked --test incremental && \
 	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --workspace --locked --test load soak -- --nocapture
 
 conformance: toolchain ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
