@@ -13,6 +13,7 @@ pub mod certificate;
 mod consul;
 mod endpoints;
 mod few;
+mod fields;
 pub mod gateway_api;
 pub mod getambassador;
 pub mod ingress;

@@ -27,8 +27,8 @@ use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
 use super::diagnostics::{ServiceInfo, Upstream};
 use super::external;
-use super::mistake::Mistake;
-use super::values::{field_of, milliseconds};
+use crate::fields::mistake::Mistake;
+use crate::fields::values::{field_of, milliseconds};
 use crate::store::{AUTH_MODULE, Object, module_auth_service};
 
 /// Emissary's default of `timeout_ms`.

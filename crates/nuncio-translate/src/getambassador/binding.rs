@@ -15,9 +15,9 @@ use super::group::Group;
 use super::host::Host;
 use super::listener::Reported;
 use super::mapping::Association;
-use super::mistake::Mistake;
 use super::stack::Stack;
 use super::taken::{self, Taken};
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 /// A Host on a Listener.

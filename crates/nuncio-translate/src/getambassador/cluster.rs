@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nuncio_api::getambassador::{
-    CircuitBreaker as CircuitBreakerSpec, KeepAlive, Mapping, TlsContext,
-};
+use nuncio_api::getambassador::{CircuitBreaker as CircuitBreakerSpec, Mapping, TlsContext};
 use nuncio_model::cluster::{
     CircuitBreaker, Cluster, Discovery, DnsFamily, DnsLookup, Endpoint, EndpointSet, HealthCheck,
-    Keepalive, LbPolicy, UpstreamProtocol,
+    LbPolicy, UpstreamProtocol,
 };
 use nuncio_model::consul::ConsulService;
 use nuncio_model::listener::HeaderCase;
@@ -20,13 +18,15 @@ use sha1::{Digest, Sha1};
 use super::Context;
 use super::diagnostics::Upstream;
 use super::envoy_admin;
-use super::load_balancer::{self, LoadBalancing};
-use super::mistake::Mistake;
 use super::resolver::Finder;
 use super::service::{Scheme, ServiceName};
 use super::tls::TlsSettings;
-use super::values::{milliseconds, priority, unsigned};
-use super::{consul, health, resolver, statistics, unsupported};
+use super::{consul, resolver, statistics, unsupported};
+use crate::fields::connection::{circuit_breakers, connect_timeout, keepalive};
+use crate::fields::health;
+use crate::fields::load_balancer::{self, LoadBalancing};
+use crate::fields::mistake::Mistake;
+use crate::fields::values::milliseconds;
 use crate::resolve::{Resolved, Through, resolve};
 use crate::store::Object;
 
@@ -137,15 +137,8 @@ impl ClusterSpec {
             Some(spec) => Some(keepalive("spec.keepalive", spec)?),
             None => defaults.keepalive,
         };
-        let connect_timeout = milliseconds("spec.connect_timeout_ms", spec.connect_timeout_ms)?
+        let connect_timeout = connect_timeout("spec.connect_timeout_ms", spec.connect_timeout_ms)?
             .unwrap_or(DEFAULT_CONNECT_TIMEOUT);
-        if connect_timeout.is_zero() {
-            return Err(Mistake::new(
-                "spec.connect_timeout_ms",
-                "a connection cannot be made in no time",
-                "write milliseconds as a whole number from 1, such as 3000",
-            ));
-        }
         let idle_timeout =
             milliseconds("spec.cluster_idle_timeout_ms", spec.cluster_idle_timeout_ms)?
                 .or(defaults.cluster_idle_timeout);
@@ -444,39 +437,6 @@ fn dns(context: &mut Context<'_>, object: &Object<Mapping>, host: &str, port: u1
         respect_ttl: spec.respect_dns_ttl == Some(true),
         others: Vec::new(),
     }
-}
-
-/// Breakers in a list that stands at `field`.
-pub(super) fn circuit_breakers(
-    field: &str,
-    breakers: &[CircuitBreakerSpec],
-) -> Result<Vec<CircuitBreaker>, Mistake> {
-    breakers
-        .iter()
-        .enumerate()
-        .map(|(index, breaker)| {
-            let at = |name: &str| format!("{field}[{index}].{name}");
-            let number = |name: &str, value| unsigned(&at(name), value);
-            Ok(CircuitBreaker {
-                priority: priority(&at("priority"), breaker.priority.as_deref())?,
-                max_connections: number("max_connections", breaker.max_connections)?,
-                max_pending_requests: number("max_pending_requests", breaker.max_pending_requests)?,
-                max_requests: number("max_requests", breaker.max_requests)?,
-                max_retries: number("max_retries", breaker.max_retries)?,
-            })
-        })
-        .collect()
-}
-
-/// Mappings say `idle_time` and Emissary reads `time`, so that it only has an effect in a Module;
-/// here both count everywhere.
-pub(super) fn keepalive(field: &str, spec: &KeepAlive) -> Result<Keepalive, Mistake> {
-    let number = |name: &str, value| unsigned(&format!("{field}.{name}"), value);
-    Ok(Keepalive {
-        idle_time: number("idle_time", spec.idle_time)?.or(number("time", spec.time)?),
-        interval: number("interval", spec.interval)?,
-        probes: number("probes", spec.probes)?,
-    })
 }
 
 /// `cluster`, the tag or `shadow`, the service, what TLS adds, the namespace, the breakers and the

@@ -9,10 +9,10 @@ use nuncio_model::consul::ConsulService;
 use nuncio_model::{Origin, Reason};
 
 use super::Context;
-use super::mistake::Mistake;
 use super::resolver::{Consul, Finder};
 use super::service::ServiceName;
 use crate::consul::{note, set_name};
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 /// The Consul that a name is looked up in; an address is one for every resolver.

@@ -12,7 +12,7 @@ use nuncio_model::route::{
 use nuncio_model::value::{FormatString, HeaderName, MatchHeaderName, Regex};
 use nuncio_model::{Origin, Reason, Report};
 
-use super::mistake::Mistake;
+use crate::fields::mistake::Mistake;
 
 const PORT: u16 = 8001;
 

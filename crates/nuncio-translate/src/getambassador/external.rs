@@ -14,9 +14,9 @@ use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
 use super::envoy_admin;
 use super::host::find_tls_context;
-use super::mistake::Mistake;
 use super::module::Defaults;
 use super::ratelimit;
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 /// What every connection manager has after CORS, in this order: headers that an authorization adds

@@ -20,9 +20,10 @@ use super::clusters::Clusters;
 use super::diagnostics::{HttpGroup, http_group};
 use super::envoy_admin;
 use super::kept::Selector;
-use super::mapping::{Association, CONNECT, Criteria, Parsed, RouteTarget, Target};
+use super::mapping::{Association, Criteria, Parsed, RouteTarget, Target};
 use super::security::Variant;
 use super::share::{self, Share};
+use crate::fields::request::CONNECT;
 use crate::store::Object;
 
 /// Mappings with equal criteria, as one place in the order of routes.

@@ -13,9 +13,9 @@ use nuncio_model::{Gateway, Origin, Reason, ResourceId};
 
 use super::Context;
 use super::association::{given, unknown_operator};
-use super::mistake::Mistake;
 use super::tls::{self, TlsSettings};
 use super::{tcpmapping, unsupported};
+use crate::fields::mistake::Mistake;
 use crate::store::{Object, Store};
 
 /// The Secret that the made-up Host terminates TLS with, where it exists.

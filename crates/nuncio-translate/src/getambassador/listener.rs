@@ -18,13 +18,13 @@ use super::chain;
 use super::external;
 use super::group::Group;
 use super::host::Host;
-use super::mistake::Mistake;
 use super::security::Variant;
 use super::shadow::{self, Shadows};
 use super::stack::{self, Stack};
 use super::statistics;
 use super::taken;
 use super::tcpmapping::TcpGroup;
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 /// Tells clients that HTTP/3 is served. The port is Emissary's, whatever the Listener's: most are

@@ -18,8 +18,8 @@ use super::Context;
 use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
 use super::envoy_admin;
-use super::mistake::Mistake;
-use super::values::unsigned;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::unsigned;
 use crate::store::Object;
 
 /// How Emissary's entries name their log.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_api::getambassador::Mapping;
 use nuncio_model::Reason;
-use nuncio_model::external::{Checks, RouteAuth};
+use nuncio_model::external::Checks;
 use nuncio_model::route::{
     Cors, ErrorResponses, HeaderAddition, HeaderEdits, HeaderMatch, HostRewrite, PathMatch,
     PathRewrite, Priority, QueryParameterMatch, Redirect, RetryPolicy, StringMatch,
@@ -17,11 +17,12 @@ use nuncio_model::value::{
 use super::Context;
 use super::cluster::ClusterSpec;
 use super::envoy_admin;
-use super::mistake::Mistake;
 use super::module::fill;
-use super::policy::{cors, header_edits, retry_policy};
-use super::values::{field_of, milliseconds, priority};
-use super::{error_response, labels, redirect, unsupported};
+use super::{labels, redirect, unsupported};
+use crate::fields::error_response;
+use crate::fields::mistake::Mistake;
+use crate::fields::request::{self, CONNECT, cors, header_edits, retry_policy};
+use crate::fields::values::{field_of, milliseconds, priority};
 use crate::store::Object;
 
 /// What a Mapping matches, as it is written: what groups and the order go by.
@@ -81,9 +82,6 @@ pub(super) enum Target {
     Shadow(Arc<ClusterSpec>),
     Redirect(Redirect),
 }
-
-/// What `allow_upgrade` calls the requests for a connection to somewhere, in lower case.
-pub(super) const CONNECT: &str = "connect";
 
 /// Where requests go, and what is done to them on the way.
 #[derive(Clone, Debug)]
@@ -357,26 +355,14 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
         let spec = &self.object.spec;
         let extensions = spec.auth_context_extensions.as_ref();
         let extensions = extensions.filter(|extensions| !extensions.is_empty());
-        let auth = match (spec.bypass_auth == Some(true), extensions) {
-            (true, extensions) => {
-                if extensions.is_some() {
-                    self.notice(
-                        "spec.auth_context_extensions",
-                        "auth_context_extensions has no effect: with bypass_auth no AuthService is \
-                         asked",
-                        "remove one of them",
-                    );
-                }
-                RouteAuth::Bypassed
-            }
-            (false, Some(extensions)) => {
-                let text = |(name, value): (&String, &String)| {
-                    (name.as_str().into(), value.as_str().into())
-                };
-                RouteAuth::Extended(extensions.iter().map(text).collect())
-            }
-            (false, None) => RouteAuth::Asked,
-        };
+        if spec.bypass_auth == Some(true) && extensions.is_some() {
+            self.notice(
+                "spec.auth_context_extensions",
+                "auth_context_extensions has no effect: with bypass_auth no AuthService is asked",
+                "remove one of them",
+            );
+        }
+        let auth = request::auth(spec.bypass_auth, extensions);
         let labels = labels::labels(self.context, self.object);
         let checks = Checks { auth, labels };
         (checks != Checks::default()).then(|| Box::new(checks))
@@ -420,7 +406,8 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
             return ErrorResponses::Inherited;
         };
         let field = "spec.error_response_overrides";
-        let (responses, mistakes) = error_response::read_all(self.context, field, specs);
+        let (responses, mistakes) =
+            error_response::read_all(&mut |path| self.context.file(path), field, specs);
         for mistake in mistakes {
             mistake.report(&mut self.context.report, self.object);
         }
@@ -447,15 +434,9 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
                     "remove one of them",
                 );
             }
-            let pattern =
-                Regex::new(&regex.pattern).map_err(Mistake::at("spec.regex_rewrite.pattern"))?;
-            let field = "spec.regex_rewrite.substitution";
-            let substitution = one_line(field, &regex.substitution)?;
-            self.valid_path(field, &regex.substitution);
-            return Ok(PathRewrite::Regex {
-                pattern,
-                substitution,
-            });
+            let rewrite = request::regex_rewrite("spec.regex_rewrite", regex)?;
+            self.valid_path("spec.regex_rewrite.substitution", &regex.substitution);
+            return Ok(rewrite);
         }
         let rewrite = spec.rewrite.as_deref().unwrap_or("/");
         if rewrite.is_empty() {
@@ -518,20 +499,8 @@ impl<'a, 'c, 's> Parser<'a, 'c, 's> {
     /// `use_websocket: false` means off, unlike in Emissary, where the field's presence counts.
     fn upgrades(&self) -> Result<Vec<Arc<str>>, Mistake> {
         let spec = &self.object.spec;
-        let mut upgrades: Vec<Arc<str>> = Vec::new();
-        for (index, upgrade) in spec.allow_upgrade.iter().flatten().enumerate() {
-            if upgrade.trim().is_empty() || upgrade.contains(char::is_control) {
-                return Err(Mistake::new(
-                    format!("spec.allow_upgrade[{index}]"),
-                    "an upgrade must not be empty, nor have line breaks",
-                    "write the name of a protocol, such as websocket",
-                ));
-            }
-            let upgrade: Arc<str> = upgrade.to_ascii_lowercase().into();
-            if !upgrades.contains(&upgrade) {
-                upgrades.push(upgrade);
-            }
-        }
+        let given = spec.allow_upgrade.as_deref().unwrap_or_default();
+        let mut upgrades = request::upgrades("spec.allow_upgrade", given)?;
         if spec.use_websocket == Some(true) && !upgrades.iter().any(|u| &**u == "websocket") {
             upgrades.push("websocket".into());
         }
@@ -694,10 +663,4 @@ pub(super) fn linkerd_destination(cluster: &ClusterSpec) -> (HeaderName, FormatS
     let destination = format!("{}:{}", upstream.host, upstream.port);
     let value = FormatString::new(&destination).expect("invariant: a host has no percent sign");
     (name, value)
-}
-
-fn one_line(field: &str, text: &str) -> Result<Arc<str>, Mistake> {
-    PathLiteral::new(text)
-        .map(|literal| literal.as_str().into())
-        .map_err(Mistake::at(field))
 }

@@ -22,23 +22,18 @@ mod clusters;
 mod consul;
 mod diagnostics;
 mod envoy_admin;
-mod error_response;
 mod external;
 mod group;
 mod groups;
-mod health;
 mod host;
 mod kept;
 mod labels;
 mod listener;
-mod load_balancer;
 mod log_service;
 mod made;
 mod mapping;
-mod mistake;
 mod module;
 mod order;
-mod policy;
 mod ratelimit;
 mod redirect;
 mod resolver;
@@ -54,7 +49,6 @@ mod tls;
 mod tls_module;
 mod tracing;
 mod unsupported;
-mod values;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -75,6 +69,8 @@ pub use group::MemberKind;
 pub(crate) use kept::Kept;
 pub(crate) use made::{Made, MadeMapping};
 
+use crate::fields::error_response;
+use crate::fields::values::whole_path;
 use crate::gateway_api::{self, Surroundings};
 use crate::store::{self, Changed, Store};
 use crate::{EndpointReads, Settings, Translation};
@@ -122,12 +118,7 @@ impl Context<'_> {
 
     /// The content of a file that a resource names.
     fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
-        if !path.starts_with('/') {
-            return Err(Invalid::new(
-                format!("\"{path}\" is not the whole path of a file"),
-                "write a path that begins with /",
-            ));
-        }
+        whole_path(path)?;
         self.files.insert(path.into());
         self.store.content(path)
     }
@@ -180,7 +171,8 @@ pub(crate) fn translate(input: &Input<'_>, kept: &mut Kept) -> (Translation, Sur
     let built_in = builtin::groups(&mut context, clusters);
     let groups = order::merge(groups.in_order(), built_in);
     if let Some(origin) = group::own_error_responses(&groups) {
-        module::with_route_error_responses(&mut context, &origin);
+        let (filters, made) = (&mut context.module.filters, &mut context.gateway);
+        error_response::with_filter(filters, made, &origin);
     }
     external::filters(&mut context, clusters);
     log_service::read(&mut context, clusters);

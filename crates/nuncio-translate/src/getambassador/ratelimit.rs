@@ -13,8 +13,8 @@ use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
 use super::diagnostics::ServiceInfo;
 use super::external;
-use super::mistake::Mistake;
-use super::values::milliseconds;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::milliseconds;
 use crate::store::Object;
 
 const KIND: &str = "RateLimitService";

@@ -5,8 +5,8 @@ use nuncio_model::route::{Redirect, RedirectPath, RedirectScheme, RedirectStatus
 use nuncio_model::value::{HostLiteral, PathLiteral, Regex};
 use nuncio_model::{Reason, Report};
 
-use super::mistake::Mistake;
 use super::service::{Scheme, ServiceName};
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 /// `service` is the host to redirect to. A scheme and a port in it count as such (Emissary writes

@@ -7,7 +7,7 @@ use nuncio_model::{Reason, ResourceId};
 
 use super::Context;
 use super::diagnostics::ResolverInfo;
-use super::mistake::Mistake;
+use crate::fields::mistake::Mistake;
 use crate::resolve::Through;
 use crate::store::{Object, Store};
 

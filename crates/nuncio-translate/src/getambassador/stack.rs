@@ -5,7 +5,7 @@ use nuncio_model::Reason;
 use nuncio_model::listener::{ListenerFilter, Transport};
 
 use super::Context;
-use super::mistake::Mistake;
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 use ProtocolLayer::{Http, Proxy, Tcp, Tls, Udp};

@@ -20,10 +20,10 @@ use super::diagnostics::{MemberInfo, TcpGroupInfo};
 use super::envoy_admin;
 use super::group::MemberKind;
 use super::host::Host;
-use super::mistake::Mistake;
 use super::tls::TlsSettings;
-use super::values::milliseconds;
 use super::{log_service, share, unsupported};
+use crate::fields::mistake::Mistake;
+use crate::fields::values::milliseconds;
 use crate::store::Object;
 
 /// TCPMappings of one place, which share its connections.

@@ -12,8 +12,8 @@ use nuncio_model::value::{CipherSuites, Curve, Invalid};
 use nuncio_model::{Origin, Reason};
 
 use super::Context;
-use super::mistake::Mistake;
 use crate::certificate;
+use crate::fields::mistake::Mistake;
 use crate::store::{Object, Store};
 
 /// The settings that a Host's `tls` and a TLSContext have in common.

@@ -20,8 +20,8 @@ use super::cluster::ClusterSpec;
 use super::clusters::Clusters;
 use super::diagnostics::ServiceInfo;
 use super::envoy_admin;
-use super::mistake::Mistake;
 use super::module;
+use crate::fields::mistake::Mistake;
 use crate::store::Object;
 
 const ZIPKIN_PATH: &str = "/api/v2/spans";

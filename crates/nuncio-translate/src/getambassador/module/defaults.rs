@@ -11,12 +11,13 @@ use nuncio_model::listener::HeaderCase;
 use nuncio_model::route::{Cors, HeaderEdits, RetryPolicy};
 
 use super::{Keys, path};
-use crate::getambassador::cluster::{circuit_breakers, keepalive};
-use crate::getambassador::load_balancer::{self, LoadBalancing};
-use crate::getambassador::mistake::Mistake;
+use crate::fields::connection::{circuit_breakers, keepalive};
+use crate::fields::load_balancer::{self, LoadBalancing};
+use crate::fields::mistake::Mistake;
+use crate::fields::request;
+use crate::fields::values::milliseconds;
 use crate::getambassador::resolver::Finder;
-use crate::getambassador::values::milliseconds;
-use crate::getambassador::{policy, resolver, statistics};
+use crate::getambassador::{resolver, statistics};
 use crate::resolve::Through;
 
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ impl Keys<'_, '_, '_> {
             self.take(found)
         });
         let retry = config.retry_policy.as_ref().and_then(|spec| {
-            let read = policy::retry_policy(&path("retry_policy"), spec);
+            let read = request::retry_policy(&path("retry_policy"), spec);
             self.take(read)
         });
         let keepalive = config.keepalive.as_ref().and_then(|spec| {
@@ -127,7 +128,7 @@ impl Keys<'_, '_, '_> {
             } else {
                 HeaderCase::Lower
             },
-            cors: config.cors.as_ref().map(policy::module_cors),
+            cors: config.cors.as_ref().map(request::module_cors),
             retry,
             linkerd_headers: config.add_linkerd_headers == Some(true),
             request_headers,
@@ -166,7 +167,7 @@ impl Keys<'_, '_, '_> {
         let mut taken = [false; 4];
         let mut results = Vec::new();
         for (layer, defaults) in self.layers() {
-            let edits = |what, add, remove| policy::header_edits(&path(layer), what, add, remove);
+            let edits = |what, add, remove| request::header_edits(&path(layer), what, add, remove);
             for (index, given, read) in [
                 (
                     0,

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use nuncio_api::getambassador::{
     BrotliSettings, GrpcStatsService, GrpcStatsSettings, GzipSettings,
 };
+use nuncio_model::Reason;
 use nuncio_model::filter::{
-    ADDRESS_ACCESS, AccessAction, AddressAccess, AddressOf, AddressPrincipal, Brotli, CidrRange,
+    AccessAction, AddressAccess, AddressOf, AddressPrincipal, Brotli, CidrRange,
     CompressedResponses, FilterConfig, GrpcMethods, GrpcService, GrpcStats, Gzip, GzipLevel,
     GzipStrategy, HttpFilter,
 };
 use nuncio_model::value::LuaScript;
-use nuncio_model::{Origin, Reason};
 
 use super::{Keys, NAME, path};
+use crate::fields::error_response;
+use crate::fields::mistake::Mistake;
 use crate::getambassador::Context;
-use crate::getambassador::error_response;
-use crate::getambassador::mistake::Mistake;
 use crate::store::AUTH_MODULE;
 
 /// Who may send requests where nobody may.
@@ -26,24 +26,6 @@ const NOBODY: AddressAccess = AddressAccess {
     action: AccessAction::Allow,
     principals: Vec::new(),
 };
-
-/// Routes with error responses of their own need a filter, whatever the Module has.
-pub(in crate::getambassador) fn with_route_error_responses(
-    context: &mut Context<'_>,
-    origin: &Origin,
-) {
-    let config = FilterConfig::RouteErrorResponses;
-    let name: Arc<str> = config.name().into();
-    let filters = &mut context.module.filters;
-    let last = filters.last().map(|last| &**last);
-    let at = filters.len() - usize::from(last == Some(ADDRESS_ACCESS));
-    filters.insert(at, Arc::clone(&name));
-    let filter = HttpFilter {
-        origin: origin.clone(),
-        config,
-    };
-    context.gateway.filters.insert(name, Arc::new(filter));
-}
 
 /// Of a Module that cannot be read nobody knows whom it lets in: so it is nobody.
 pub(super) fn without_module(context: &mut Context<'_>) -> Vec<Arc<str>> {
@@ -105,7 +87,8 @@ impl Keys<'_, '_, '_> {
         }
         if let Some(specs) = &config.error_response_overrides {
             let key = "error_response_overrides";
-            let (responses, mistakes) = error_response::read_all(self.context, &path(key), specs);
+            let (responses, mistakes) =
+                error_response::read_all(&mut |path| self.context.file(path), &path(key), specs);
             for mistake in mistakes {
                 self.take::<()>(Err(mistake));
             }

@@ -9,9 +9,9 @@ use nuncio_model::value::Invalid;
 use serde_json::Value;
 
 use super::{Keys, path};
-use crate::getambassador::labels::descriptor;
-use crate::getambassador::mistake::Mistake;
-use crate::getambassador::values::field_of;
+use crate::fields::labels::descriptor;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::field_of;
 
 const HELP: &str = "write a list of labels below <domain>.defaults, such as - remote_address: {key: remote_address}";
 

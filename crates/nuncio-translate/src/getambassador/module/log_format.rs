@@ -5,8 +5,8 @@ use nuncio_model::value::LogFormat;
 use serde_json::Value;
 
 use super::path;
-use crate::getambassador::mistake::Mistake;
-use crate::getambassador::values::field_of;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::field_of;
 
 const KEY: &str = "envoy_log_format";
 

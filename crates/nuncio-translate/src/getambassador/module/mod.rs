@@ -21,12 +21,11 @@ use serde_json::Value;
 
 use super::Context;
 use super::diagnostics::Access;
-use super::mistake::Mistake;
 use super::service::ServiceName;
+use crate::fields::mistake::Mistake;
 use crate::store::{AUTH_MODULE, Object, TLS_MODULE};
 
 pub(super) use defaults::{Defaults, fill};
-pub(super) use filters::with_route_error_responses;
 pub(super) use options::with_datadog;
 
 /// The Module that counts is the first of this name.

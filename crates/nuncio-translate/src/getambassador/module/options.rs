@@ -11,8 +11,8 @@ use nuncio_model::listener::{
 use nuncio_model::value::{FormatString, LogFormat};
 
 use super::{Keys, log_format, path};
-use crate::getambassador::mistake::Mistake;
-use crate::getambassador::values::milliseconds;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::milliseconds;
 
 /// The most that Envoy takes of `max_request_headers_kb`.
 const MAX_REQUEST_HEADERS_KB: u32 = 8192;

@@ -6,8 +6,8 @@ use nuncio_model::value::RuntimeKey;
 use serde_json::Value;
 
 use super::{Keys, path};
-use crate::getambassador::mistake::Mistake;
-use crate::getambassador::values::field_of;
+use crate::fields::mistake::Mistake;
+use crate::fields::values::field_of;
 
 /// Flags that are numbers from 1.
 const NUMBERS: &[&str] = &[

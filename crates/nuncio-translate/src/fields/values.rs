@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use nuncio_model::route::Priority;
+use nuncio_model::value::Invalid;
 
 use super::mistake::Mistake;
 
 /// Zero is kept: it means without end.
-pub(super) fn milliseconds(field: &str, value: Option<i64>) -> Result<Option<Duration>, Mistake> {
+pub(crate) fn milliseconds(field: &str, value: Option<i64>) -> Result<Option<Duration>, Mistake> {
     // The longest that a protobuf Duration can say, in round numbers: ten thousand years.
     const MAX: u64 = 315_576_000_000_000;
     match value {
@@ -23,8 +24,19 @@ pub(super) fn milliseconds(field: &str, value: Option<i64>) -> Result<Option<Dur
     }
 }
 
+/// Which file is meant must not depend on where nuncio was started.
+pub(crate) fn whole_path(path: &str) -> Result<(), Invalid> {
+    match path.starts_with('/') {
+        true => Ok(()),
+        false => Err(Invalid::new(
+            format!("\"{path}\" is not the whole path of a file"),
+            "write a path that begins with /",
+        )),
+    }
+}
+
 /// A number that Envoy takes: from 0 to what 32 bits hold.
-pub(super) fn unsigned(field: &str, value: Option<i64>) -> Result<Option<u32>, Mistake> {
+pub(crate) fn unsigned(field: &str, value: Option<i64>) -> Result<Option<u32>, Mistake> {
     value
         .map(|value| {
             u32::try_from(value).map_err(|_| {
@@ -38,7 +50,7 @@ pub(super) fn unsigned(field: &str, value: Option<i64>) -> Result<Option<u32>, M
         .transpose()
 }
 
-pub(super) fn priority(field: &str, value: Option<&str>) -> Result<Priority, Mistake> {
+pub(crate) fn priority(field: &str, value: Option<&str>) -> Result<Priority, Mistake> {
     match value {
         None => Ok(Priority::Default),
         Some(text) if text.eq_ignore_ascii_case("default") => Ok(Priority::Default),
@@ -52,7 +64,7 @@ pub(super) fn priority(field: &str, value: Option<&str>) -> Result<Priority, Mis
 }
 
 /// `3s`, `0.25s`, and also `250ms`, `1m`, `1h`.
-pub(super) fn duration(field: &str, text: &str) -> Result<Duration, Mistake> {
+pub(crate) fn duration(field: &str, text: &str) -> Result<Duration, Mistake> {
     let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     units
         .iter()
@@ -71,7 +83,7 @@ pub(super) fn duration(field: &str, text: &str) -> Result<Duration, Mistake> {
 }
 
 /// `map.key`, with the key in brackets where it needs them.
-pub(super) fn field_of(map: &str, key: &str) -> String {
+pub(crate) fn field_of(map: &str, key: &str) -> String {
     if key.contains(['.', '[', ']', '"']) || key.is_empty() {
         format!("{map}[{key:?}]")
     } else {

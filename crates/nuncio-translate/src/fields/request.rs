@@ -1,12 +1,17 @@
-//! What is done to requests on their way: retries, CORS, header changes.
+//! What is done to requests on their way: retries, CORS, header changes, upgrades, who is asked.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nuncio_api::getambassador::{
-    AddedHeader, Cors as CorsSpec, ModuleCors, NumberOrString, RetryPolicy as RetryPolicySpec,
+    AddedHeader, Cors as CorsSpec, ModuleCors, NumberOrString, RegexRewrite,
+    RetryPolicy as RetryPolicySpec,
 };
-use nuncio_model::route::{Cors, HeaderAddition, HeaderEdits, RetryPolicy, StringMatch};
-use nuncio_model::value::{FormatString, HeaderName};
+use nuncio_model::external::RouteAuth;
+use nuncio_model::route::{
+    Cors, HeaderAddition, HeaderEdits, PathRewrite, RetryPolicy, StringMatch,
+};
+use nuncio_model::value::{FormatString, HeaderName, PathLiteral, Regex};
 
 use super::mistake::Mistake;
 use super::values::{duration, field_of, unsigned};
@@ -32,8 +37,11 @@ const RETRY_CONDITIONS: &[&str] = &[
     "unavailable",
 ];
 
+/// What `allow_upgrade` calls the requests for a connection to somewhere, in lower case.
+pub(crate) const CONNECT: &str = "connect";
+
 /// `field` is where the policy stands.
-pub(super) fn retry_policy(field: &str, policy: &RetryPolicySpec) -> Result<RetryPolicy, Mistake> {
+pub(crate) fn retry_policy(field: &str, policy: &RetryPolicySpec) -> Result<RetryPolicy, Mistake> {
     let mut retry_on = Vec::new();
     for word in policy
         .retry_on
@@ -73,7 +81,7 @@ pub(super) fn retry_policy(field: &str, policy: &RetryPolicySpec) -> Result<Retr
     })
 }
 
-pub(super) fn cors(spec: &CorsSpec) -> Cors {
+pub(crate) fn cors(spec: &CorsSpec) -> Cors {
     let list = |items: &[String]| items.iter().map(|item| item.as_str().into()).collect();
     Cors {
         // The string form of old versions is split at commas and not trimmed; a space would keep
@@ -93,7 +101,7 @@ pub(super) fn cors(spec: &CorsSpec) -> Cors {
 }
 
 /// The same of a Module, where lists may be texts.
-pub(super) fn module_cors(spec: &ModuleCors) -> Cors {
+pub(crate) fn module_cors(spec: &ModuleCors) -> Cors {
     let list = |items: &Option<_>| {
         items
             .as_ref()
@@ -115,7 +123,7 @@ pub(super) fn module_cors(spec: &ModuleCors) -> Cors {
 }
 
 /// What `add_<what>_headers` and `remove_<what>_headers` below `path` say.
-pub(super) fn header_edits(
+pub(crate) fn header_edits(
     path: &str,
     what: &str,
     add: Option<&BTreeMap<String, AddedHeader>>,
@@ -138,4 +146,50 @@ pub(super) fn header_edits(
             .push(HeaderName::new(name).map_err(Mistake::at(field))?);
     }
     Ok(edits)
+}
+
+/// `allow_upgrade`: protocols in lower case, each once.
+pub(crate) fn upgrades(field: &str, given: &[String]) -> Result<Vec<Arc<str>>, Mistake> {
+    let mut upgrades: Vec<Arc<str>> = Vec::new();
+    for (index, upgrade) in given.iter().enumerate() {
+        if upgrade.trim().is_empty() || upgrade.contains(char::is_control) {
+            return Err(Mistake::new(
+                format!("{field}[{index}]"),
+                "an upgrade must not be empty, nor have line breaks",
+                "write the name of a protocol, such as websocket",
+            ));
+        }
+        let upgrade: Arc<str> = upgrade.to_ascii_lowercase().into();
+        if !upgrades.contains(&upgrade) {
+            upgrades.push(upgrade);
+        }
+    }
+    Ok(upgrades)
+}
+
+/// `regex_rewrite`: what an expression finds in the path, and what stands in its place.
+pub(crate) fn regex_rewrite(field: &str, spec: &RegexRewrite) -> Result<PathRewrite, Mistake> {
+    let pattern = Regex::new(&spec.pattern).map_err(Mistake::at(format!("{field}.pattern")))?;
+    let substitution = PathLiteral::new(&spec.substitution)
+        .map_err(Mistake::at(format!("{field}.substitution")))?;
+    Ok(PathRewrite::Regex {
+        pattern,
+        substitution: substitution.as_str().into(),
+    })
+}
+
+/// `bypass_auth` and `auth_context_extensions`.
+pub(crate) fn auth(
+    bypass: Option<bool>,
+    extensions: Option<&BTreeMap<String, String>>,
+) -> RouteAuth {
+    match (bypass == Some(true), extensions) {
+        (true, _) => RouteAuth::Bypassed,
+        (false, Some(extensions)) if !extensions.is_empty() => {
+            let text =
+                |(name, value): (&String, &String)| (name.as_str().into(), value.as_str().into());
+            RouteAuth::Extended(extensions.iter().map(text).collect())
+        }
+        (false, _) => RouteAuth::Asked,
+    }
 }

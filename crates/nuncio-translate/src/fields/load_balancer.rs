@@ -9,18 +9,18 @@ use super::mistake::Mistake;
 use super::values::duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LoadBalancing {
-    pub(super) policy: LbPolicy,
-    pub(super) hash: Option<HashPolicy>,
+pub(crate) struct LoadBalancing {
+    pub(crate) policy: LbPolicy,
+    pub(crate) hash: Option<HashPolicy>,
     /// What it adds to a cluster's name.
-    pub(super) name_part: String,
+    pub(crate) name_part: String,
 }
 
 const HELP: &str = "write policy: round_robin, least_request, ring_hash or maglev; the latter two \
     with one of header, cookie and source_ip: true";
 
 /// `field` is where it stands.
-pub(super) fn read(field: &str, spec: &LoadBalancer) -> Result<LoadBalancing, Mistake> {
+pub(crate) fn read(field: &str, spec: &LoadBalancer) -> Result<LoadBalancing, Mistake> {
     let wrong = |what: String| {
         Mistake::new(
             field,

@@ -5,14 +5,14 @@ use nuncio_model::{Reason, Report};
 
 use crate::store::Object;
 
-pub(super) struct Mistake {
-    pub(super) field: String,
-    pub(super) reason: Reason,
-    pub(super) what: Invalid,
+pub(crate) struct Mistake {
+    pub(crate) field: String,
+    pub(crate) reason: Reason,
+    pub(crate) what: Invalid,
 }
 
 impl Mistake {
-    pub(super) fn at(field: impl Into<String>) -> impl FnOnce(Invalid) -> Self {
+    pub(crate) fn at(field: impl Into<String>) -> impl FnOnce(Invalid) -> Self {
         move |what| Self {
             field: field.into(),
             reason: Reason::InvalidValue,
@@ -20,7 +20,7 @@ impl Mistake {
         }
     }
 
-    pub(super) fn new(
+    pub(crate) fn new(
         field: impl Into<String>,
         message: impl Into<String>,
         help: impl Into<String>,
@@ -28,7 +28,7 @@ impl Mistake {
         Self::because(field, Reason::InvalidValue, message, help)
     }
 
-    pub(super) fn because(
+    pub(crate) fn because(
         field: impl Into<String>,
         reason: Reason,
         message: impl Into<String>,
@@ -41,7 +41,7 @@ impl Mistake {
         }
     }
 
-    pub(super) fn report<T>(self, report: &mut Report, object: &Object<T>) {
+    pub(crate) fn report<T>(self, report: &mut Report, object: &Object<T>) {
         report
             .error(&object.at(self.field), self.reason, self.what.message)
             .help(self.what.help);

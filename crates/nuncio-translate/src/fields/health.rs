@@ -11,7 +11,7 @@ use nuncio_model::cluster::{HealthCheck, HealthProbe, OutlierDetection};
 use nuncio_model::value::{HostLiteral, PathLiteral};
 
 use super::mistake::Mistake;
-use super::policy::header_edits;
+use super::request::header_edits;
 use super::values::{duration, unsigned};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(5);
 const EJECTION_TIME: Duration = Duration::from_secs(30);
 
 /// One health check, which stands at `field`.
-pub(super) fn health_check(field: &str, spec: &HealthCheckSpec) -> Result<HealthCheck, Mistake> {
+pub(crate) fn health_check(field: &str, spec: &HealthCheckSpec) -> Result<HealthCheck, Mistake> {
     let time = |name: &str, text: &Option<String>, default| match text.as_deref() {
         None | Some("") => Ok(default),
         Some(text) => positive(&format!("{field}.{name}"), text),
@@ -126,7 +126,7 @@ fn positive(field: &str, text: &str) -> Result<Duration, Mistake> {
 
 /// Emissary's API has a text there and never did anything with it; here the text, or an object, has
 /// Envoy's own settings.
-pub(super) fn outlier_detection(
+pub(crate) fn outlier_detection(
     field: &str,
     spec: &OutlierDetectionSpec,
 ) -> Result<OutlierDetection, Mistake> {

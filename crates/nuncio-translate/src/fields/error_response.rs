@@ -5,18 +5,34 @@
 use std::sync::Arc;
 
 use nuncio_api::getambassador::{ErrorResponseBody, ErrorResponseOverride};
-use nuncio_model::Reason;
-use nuncio_model::filter::{BodyFormat, ErrorResponse};
-use nuncio_model::value::{FormatString, LogFormat};
+use nuncio_model::filter::{ADDRESS_ACCESS, BodyFormat, ErrorResponse, FilterConfig, HttpFilter};
+use nuncio_model::value::{FormatString, Invalid, LogFormat};
+use nuncio_model::{Gateway, Origin, Reason};
 use serde_json::Value;
 
-use super::Context;
 use super::mistake::Mistake;
 use super::values::field_of;
 
+/// Routes with error responses of their own need a filter, whatever the Module has.
+pub(crate) fn with_filter(filters: &mut Vec<Arc<str>>, made: &mut Gateway, origin: &Origin) {
+    let config = FilterConfig::RouteErrorResponses;
+    let name: Arc<str> = config.name().into();
+    if filters.contains(&name) {
+        return;
+    }
+    let last = filters.last().map(|last| &**last);
+    let at = filters.len() - usize::from(last == Some(ADDRESS_ACCESS));
+    filters.insert(at, Arc::clone(&name));
+    let filter = HttpFilter {
+        origin: origin.clone(),
+        config,
+    };
+    made.filters.insert(name, Arc::new(filter));
+}
+
 /// Overrides that stand at `field`, and those that are wrong.
-pub(super) fn read_all(
-    context: &mut Context<'_>,
+pub(crate) fn read_all(
+    file: &mut impl FnMut(&str) -> Result<Arc<str>, Invalid>,
     field: &str,
     specs: &[ErrorResponseOverride],
 ) -> (Vec<ErrorResponse>, Vec<Mistake>) {
@@ -24,7 +40,7 @@ pub(super) fn read_all(
     let mut mistakes = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let field = format!("{field}[{index}]");
-        match read(context, &field, spec) {
+        match read(file, &field, spec) {
             Ok(response) if responses.iter().any(|r| r.status == response.status) => {
                 mistakes.push(Mistake::because(
                     format!("{field}.on_status_code"),
@@ -42,7 +58,7 @@ pub(super) fn read_all(
 
 /// One override, which stands at `field`.
 fn read(
-    context: &mut Context<'_>,
+    file: &mut impl FnMut(&str) -> Result<Arc<str>, Invalid>,
     field: &str,
     spec: &ErrorResponseOverride,
 ) -> Result<ErrorResponse, Mistake> {
@@ -70,12 +86,12 @@ fn read(
         content_type: content_type
             .map(|text| FormatString::new(text).map_err(Mistake::at(format!("{at}.content_type"))))
             .transpose()?,
-        body: format(context, &at, body)?,
+        body: format(file, &at, body)?,
     })
 }
 
 fn format(
-    context: &mut Context<'_>,
+    file: &mut impl FnMut(&str) -> Result<Arc<str>, Invalid>,
     at: &str,
     body: &ErrorResponseBody,
 ) -> Result<BodyFormat, Mistake> {
@@ -111,7 +127,7 @@ fn format(
         (None, None, Some(source)) => {
             let field = format!("{at}.text_format_source.filename");
             let path = source.filename.as_deref().unwrap_or_default();
-            let content = context.file(path).map_err(Mistake::at(field.clone()))?;
+            let content = file(path).map_err(Mistake::at(field.clone()))?;
             Ok(BodyFormat::Text(text(field, &content)?))
         }
         _ => Err(Mistake::new(
