@@ -14,6 +14,12 @@ use crate::getambassador::LabelSelector;
 /// The API group.
 pub const GROUP: &str = "gateway.networking.k8s.io";
 
+/// Whether the kinds of a group are the Gateway API's, or policies for them: their conflicts go by age, and
+/// others write into their status too.
+pub fn is_group(group: &str) -> bool {
+    group == GROUP || group == crate::policy::GROUP
+}
+
 /// The controller of GatewayClasses that are nuncio's.
 pub const CONTROLLER: &str = "getambassador.io/gateway-controller";
 

@@ -1,6 +1,6 @@
 //! The resources nuncio reads.
 //!
-//! [`object`] is a resource as its source gave it; [`getambassador`], [`gateway_api`], [`ingress`]
+//! [`object`] is a resource as its source gave it; [`getambassador`], [`gateway_api`], [`policy`], [`ingress`]
 //! and [`core`] hold the typed kinds, [`status`] what is written back. Everything here is data: no resource is
 //! checked beyond its types.
 
@@ -10,6 +10,7 @@ pub mod getambassador;
 pub mod ingress;
 pub mod object;
 pub mod path;
+pub mod policy;
 pub mod status;
 pub mod yaml;
 

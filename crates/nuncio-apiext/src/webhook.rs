@@ -7,6 +7,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::getambassador::crd::{self, KINDS, WebhookService};
+use nuncio_api::policy;
 use serde_json::{Value, json};
 
 use crate::manage::FIELD_MANAGER;
@@ -73,6 +74,12 @@ fn configuration(service: &WebhookService, bundle: &str) -> serde_json::Result<V
                 "apiVersions": ["v1", "v2", "v3alpha1"],
                 "operations": ["CREATE", "UPDATE"],
                 "resources": plurals,
+                "scope": "Namespaced",
+            }, {
+                "apiGroups": [policy::GROUP],
+                "apiVersions": ["v1alpha1"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": ["routepolicies"],
                 "scope": "Namespaced",
             }],
         }],

@@ -17,6 +17,7 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::getambassador::conversion::{ID_PREFIX, Version, from_v3alpha1, to_v3alpha1};
 use nuncio_api::getambassador::crd::{CrdOptions, KINDS, crds};
+use nuncio_api::policy;
 use nuncio_api::yaml::documents;
 use nuncio_apiext::{Authority, CONFIGURATION, SECRET};
 use nuncio_echo::free_port;
@@ -247,6 +248,7 @@ async fn what_could_not_be_served_is_refused_in_words() {
     let client = kubernetes.client().await.unwrap();
     let service = service(&client, free_port()).await;
     apply(&client, &ours(&service)).await;
+    apply(&client, &policy::crd::crds()).await;
     let wrong = |name: &str, weight: i64| {
         json!({
             "apiVersion": format!("{GROUP}/v3alpha1"), "kind": "Mapping",
@@ -295,16 +297,29 @@ async fn what_could_not_be_served_is_refused_in_words() {
     assert!(said.ends_with(" [InvalidValue]"), "{said}");
 
     // What `kubectl apply` prints, as docs/crds.md has it.
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), wrong("quote", -1).to_string()).unwrap();
-    let mut kubectl = kubernetes.kubectl();
-    let output = kubectl.args(["apply", "-f"]).arg(file.path()).output();
-    let printed = String::from_utf8(output.unwrap().stderr).unwrap();
-    assert!(
-        printed.starts_with("The request is invalid: ")
-            && printed.contains("denied the request: Mapping default/quote: spec.weight: "),
-        "{printed}"
-    );
+    let policy = json!({
+        "apiVersion": "gateway.nuncio.dev/v1alpha1", "kind": "RoutePolicy",
+        "metadata": {"name": "retry"},
+        "spec": {"retry_policy": {"retry_on": "sometimes"}},
+    });
+    for (object, expected) in [
+        (wrong("quote", -1), "Mapping default/quote: spec.weight: "),
+        (
+            policy,
+            "RoutePolicy default/retry: spec.retry_policy.retry_on: ",
+        ),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), object.to_string()).unwrap();
+        let mut kubectl = kubernetes.kubectl();
+        let output = kubectl.args(["apply", "-f"]).arg(file.path()).output();
+        let printed = String::from_utf8(output.unwrap().stderr).unwrap();
+        assert!(
+            printed.starts_with("The request is invalid: ")
+                && printed.contains(&format!("denied the request: {expected}")),
+            "{printed}"
+        );
+    }
 
     // A schema's own words, for what has the wrong type.
     let mut typed = wrong("m", 1);

@@ -29,7 +29,7 @@ pub(crate) fn status(scene: &Scene, index: &Index, id: &ResourceId) -> Option<St
             ..Status::default()
         });
     }
-    if &*id.group == gateway_api::GROUP {
+    if gateway_api::is_group(&id.group) {
         // What was said of a route that is no longer one of a Gateway of nuncio's is taken back.
         let nothing = || Status {
             parents: Some(Vec::new()),

@@ -353,7 +353,7 @@ impl Writer {
                 self.queue.push(&id, Urgency::Soon);
                 return;
             }
-            if &*id.group != gateway_api::GROUP {
+            if !gateway_api::is_group(&id.group) {
                 with_times(&mut status, &standing);
             }
             self.write(&id, &status, &standing).await;
@@ -369,7 +369,7 @@ impl Writer {
         status: &Status,
     ) -> Outcome {
         let client = &self.config.client;
-        if &*id.group != gateway_api::GROUP {
+        if !gateway_api::is_group(&id.group) {
             return write(client, resource, id, status, None).await;
         }
         match read(client, resource, id).await {

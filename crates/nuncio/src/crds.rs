@@ -1,9 +1,10 @@
-//! `nuncio crds`: what to tell a cluster of getambassador.io.
+//! `nuncio crds`: what to tell a cluster of getambassador.io and gateway.nuncio.dev.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use nuncio_api::getambassador::crd::{CrdOptions, crds};
+use nuncio_api::policy;
 use serde_json::{Value, json};
 
 use crate::cli::{CrdsArgs, FileFormat};
@@ -13,7 +14,11 @@ pub fn run(args: &CrdsArgs) -> ExitCode {
     let options = CrdOptions {
         conversion: (!args.v3alpha1_only).then(|| args.conversion_webhook.0.clone()),
     };
-    let text = text(&crds(&options), args.format);
+    let all: Vec<Value> = crds(&options)
+        .into_iter()
+        .chain(policy::crd::crds())
+        .collect();
+    let text = text(&all, args.format);
     match io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nuncio_api::{ObjectKey, RawObject, gateway_api, getambassador, ingress};
+use nuncio_api::{ObjectKey, RawObject, gateway_api, getambassador, ingress, policy};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 
 mod inquiry;
@@ -171,7 +171,8 @@ fn rank(group: &str, kind: &str) -> Option<Rank> {
         (getambassador::GROUP, "TCPMapping" | "Mapping" | "AuthService" | "RateLimitService")
         | (ingress::GROUP, "Ingress") => Some(Rank::Route),
         (gateway_api::GROUP, kind) if gateway_api::ROUTE_KINDS.contains(&kind) => Some(Rank::Route),
-        (gateway_api::GROUP, "Gateway" | "ListenerSet" | "BackendTLSPolicy") => Some(Rank::Shared),
+        (gateway_api::GROUP, "Gateway" | "ListenerSet" | "BackendTLSPolicy")
+        | (policy::GROUP, "RoutePolicy") => Some(Rank::Shared),
         (getambassador::GROUP, "Host") => Some(Rank::Host),
         _ => None,
     }
@@ -187,6 +188,7 @@ fn can_be_left_out(at: &Origin) -> bool {
         }
         (getambassador::GROUP, "TLSContext" | "Listener") => false,
         (gateway_api::GROUP, kind) => gateway_api::ROUTE_KINDS.contains(&kind),
+        (policy::GROUP, _) => false,
         (group, kind) => rank(group, kind).is_some(),
     }
 }

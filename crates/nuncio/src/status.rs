@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use nuncio_api::{gateway_api, getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress, policy};
 use nuncio_model::{Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_status::{Candidate, Config, Scene, StatusWriter};
@@ -48,7 +48,7 @@ pub(crate) fn written(changes: &ChangeSet) -> Vec<ResourceId> {
     let have_status = |group: &str| {
         matches!(
             group,
-            getambassador::GROUP | ingress::GROUP | gateway_api::GROUP
+            getambassador::GROUP | ingress::GROUP | gateway_api::GROUP | policy::GROUP
         )
     };
     objects

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nuncio_api::getambassador::crd::{CrdOptions, WebhookService, crds};
+use nuncio_api::policy;
 use nuncio_api::yaml::documents;
 use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_echo::free_port;
@@ -34,17 +35,19 @@ fn crds_are_printed_as_the_api_server_takes_them() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let all = crds(&CrdOptions {
-        conversion: service("emissary-system", "emissary-apiext", 443),
-    });
+    let expected = |conversion| {
+        let mut all = crds(&CrdOptions { conversion });
+        all.extend(policy::crd::crds());
+        all
+    };
+    let all = expected(service("emissary-system", "emissary-apiext", 443));
     assert_eq!(documents(&printed(&[])).unwrap(), all);
     let other = printed(&["--conversion-webhook", "gateway/apiext:9443"]);
     let conversion = service("gateway", "apiext", 9443);
-    assert_eq!(documents(&other).unwrap(), crds(&CrdOptions { conversion }));
+    assert_eq!(documents(&other).unwrap(), expected(conversion));
     let alone = printed(&["--v3alpha1-only", "--format", "json"]);
     let list: Value = serde_json::from_str(&alone).unwrap();
-    let conversion = None;
-    assert_eq!(list["items"], Value::from(crds(&CrdOptions { conversion })));
+    assert_eq!(list["items"], Value::from(expected(None)));
 
     // `kubectl apply` without --server-side writes all of it into an annotation, of which the API
     // server takes 256 KiB.

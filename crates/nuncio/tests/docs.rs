@@ -17,6 +17,7 @@ use nuncio_api::getambassador::{
     Mapping, ModuleConfig, RateLimitService, TcpMapping, TlsContext, TracingService,
 };
 use nuncio_api::ingress::{Ingress, IngressClass};
+use nuncio_api::policy::RoutePolicy;
 use schema::{Field, Schema};
 use serde_json::Value;
 
@@ -27,6 +28,16 @@ struct Kind {
     /// Below `spec`, where its schema begins.
     at: &'static str,
     schema: Schema,
+    /// Whether what stands in its fields is a Mapping's, and shown there.
+    of_mapping: bool,
+}
+
+impl Kind {
+    fn fields(&self) -> Vec<Field> {
+        let mut fields = self.schema.fields();
+        fields.retain(|field| !self.of_mapping || !field.path.contains(['.', '[']));
+        fields
+    }
 }
 
 /// Fields that neither a client nor an upstream can see, and why.
@@ -129,6 +140,7 @@ const UNSEEN: &[(&str, &[&str])] = &[
             "Module.keepalive.interval",
             "Module.keepalive.probes",
             "Module.keepalive.time",
+            "RoutePolicy.keepalive",
             "TCPMapping.enable_ipv4",
             "TCPMapping.enable_ipv6",
         ],
@@ -155,13 +167,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Emissary's kinds.
+/// Emissary's kinds, and what gives their fields to the Gateway API.
 fn kinds() -> Vec<Kind> {
     let kind = |name, at, schema| Kind {
         version: "getambassador.io/v3alpha1",
         name,
         at,
         schema,
+        of_mapping: false,
     };
     let resolver = || Schema::of::<KubernetesResolver>();
     vec![
@@ -178,6 +191,13 @@ fn kinds() -> Vec<Kind> {
         kind("ConsulResolver", "", Schema::of::<ConsulResolver>()),
         kind("TracingService", "", Schema::of::<TracingService>()),
         kind("LogService", "", Schema::of::<LogService>()),
+        Kind {
+            version: "gateway.nuncio.dev/v1alpha1",
+            name: "RoutePolicy",
+            at: "",
+            schema: Schema::of::<RoutePolicy>(),
+            of_mapping: true,
+        },
     ]
 }
 
@@ -188,6 +208,7 @@ fn checked_kinds() -> Vec<Kind> {
         name,
         at: "",
         schema,
+        of_mapping: false,
     };
     vec![kind("DevPortal", Schema::of::<DevPortal>())]
 }
@@ -199,6 +220,7 @@ fn core_kinds() -> Vec<Kind> {
         name,
         at: "",
         schema,
+        of_mapping: false,
     };
     vec![
         kind("Ingress", Schema::of::<Ingress>()),
@@ -323,7 +345,8 @@ word about what it does, fails the tests.
 
 `[]` are the items of a list, `*` the names of a map. Fields of the old versions `v2` and `v1` are
 converted to these. [differences.md](differences.md) says how nuncio answers what users of Emissary
-trip over.
+trip over. The fields of a RoutePolicy, which gives them to routes of the Gateway API, hold what they hold in a
+Mapping: [gateway-api.md](gateway-api.md#policies).
 ";
 
 fn row(field: &Field, kind: &str, cases: &[Case], traffic: &[Case]) -> String {
@@ -344,12 +367,13 @@ fn the_table_of_fields_is_true() {
     let (cases, traffic) = (translation_cases(), traffic_cases());
     let mut text = INTRODUCTION.to_owned();
     let mut wordless = Vec::new();
-    for Kind { name, schema, .. } in kinds() {
+    for kind in kinds() {
+        let name = kind.name;
         text.push_str(&format!(
             "\n## {name}\n\n| field | what it does | in Envoy | in Emissary | case | traffic |\n\
              | --- | --- | --- | --- | --- | --- |\n"
         ));
-        for field in schema.fields() {
+        for field in kind.fields() {
             if field.says.is_empty() {
                 wordless.push(format!("{name}.{}", field.path));
             }
@@ -388,8 +412,9 @@ fn every_field_of_what_is_plugged_in_says_where_it_ends_in_envoy() {
         "TracingService",
     ];
     let mut silent = Vec::new();
-    for Kind { name, schema, .. } in kinds() {
-        let fields = schema.fields();
+    for kind in kinds() {
+        let name = kind.name;
+        let fields = kind.fields();
         let fields = fields.iter().filter(|_| PLUGGED_IN.contains(&name));
         let of_field = |field: &Field| field.envoy.is_empty() != NOWHERE.contains(&&*field.path);
         silent.extend(
@@ -405,8 +430,9 @@ fn every_field_of_what_is_plugged_in_says_where_it_ends_in_envoy() {
 fn every_field_has_a_case() {
     let cases = translation_cases();
     let mut missing = Vec::new();
-    for Kind { name, schema, .. } in all_kinds() {
-        for field in schema.fields() {
+    for kind in all_kinds() {
+        let name = kind.name;
+        for field in kind.fields() {
             if shown_by(&cases, name, &field.path).is_none() {
                 missing.push(format!("{name}.{}", field.path));
             }
@@ -420,8 +446,9 @@ fn every_field_that_can_be_seen_has_a_traffic_case() {
     let cases = traffic_cases();
     let mut missing = Vec::new();
     let mut seen = Vec::new();
-    for Kind { name, schema, .. } in kinds() {
-        for field in schema.fields() {
+    for kind in kinds() {
+        let name = kind.name;
+        for field in kind.fields() {
             let full = format!("{name}.{}", field.path);
             let unseen = UNSEEN
                 .iter()

@@ -1,7 +1,7 @@
 //! Which kinds are watched.
 
 use kube::api::{ApiResource, GroupVersionKind};
-use nuncio_api::gateway_api;
+use nuncio_api::{gateway_api, policy};
 
 /// A kind, whatever its version: API group and name.
 pub(super) type KindId = (Box<str>, Box<str>);
@@ -27,6 +27,7 @@ pub(super) const CUSTOM_GROUPS: &[&str] = &[
     "getambassador.io",
     "gateway.getambassador.io",
     gateway_api::GROUP,
+    policy::GROUP,
 ];
 
 /// Versions of a custom resource, the one that is asked for first. All of them are understood; the

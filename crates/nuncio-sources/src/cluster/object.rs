@@ -68,7 +68,7 @@ impl Object {
         set("apiVersion", &of.api_version);
         set("kind", &of.kind);
         self.forget_status(&of.kind);
-        if of.group != gateway_api::GROUP
+        if !gateway_api::is_group(&of.group)
             && let Some(Value::Object(metadata)) = self.body.get_mut("metadata")
         {
             metadata.remove(CREATION);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ApiResource;
 use nuncio_api::status::Status;
-use nuncio_api::{gateway_api, getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress, policy};
 use nuncio_model::ResourceId;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -138,7 +138,7 @@ impl Standings {
         let id = kind.id();
         let of_use = matches!(
             (&*id.0, &*id.1),
-            (getambassador::GROUP | gateway_api::GROUP, _)
+            (getambassador::GROUP | gateway_api::GROUP | policy::GROUP, _)
                 | (ingress::GROUP, "Ingress")
                 | ("", "Service")
         );

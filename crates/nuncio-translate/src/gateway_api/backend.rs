@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nuncio_api::core::{ServicePort, ServiceSpec};
 use nuncio_api::gateway_api::BackendObjectReference;
-use nuncio_model::cluster::{Cluster, Discovery, EndpointSet, LbPolicy, UpstreamProtocol};
+use nuncio_model::cluster::{Cluster, Discovery, EndpointSet, UpstreamProtocol};
 use nuncio_model::listener::HeaderCase;
 use nuncio_model::tls::Origination;
 use nuncio_model::{Origin, Reason};
@@ -13,6 +13,7 @@ use nuncio_model::{Origin, Reason};
 use super::attach::{Route, Spec};
 use super::grant::{self, From, To};
 use super::policy::Policies;
+use super::policy::settings::BackendSettings;
 use super::rule::Facts;
 use super::{Context, Fault};
 use crate::resolve::{self, Resolved, Through, resolve_port};
@@ -23,7 +24,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a backend speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+enum Protocol {
     Http1,
     Http2,
     /// Bytes, whatever they mean.
@@ -32,7 +33,7 @@ pub(super) enum Protocol {
 }
 
 /// What a route's backends speak where their Service does not say.
-pub(super) fn default_protocol(route: &Route<'_>) -> Protocol {
+fn default_protocol(route: &Route<'_>) -> Protocol {
     match route.spec {
         Spec::Http(_) => Protocol::Http1,
         Spec::Grpc(_) => Protocol::Http2,
@@ -52,25 +53,34 @@ pub(super) fn through(store: &Store, service: &Object<ServiceSpec>) -> Through {
 }
 
 /// Resolves references of one route, and keeps what cannot be resolved.
-pub(super) struct Backends<'p> {
-    pub(super) policies: &'p mut Policies,
+pub(super) struct Backends<'r> {
+    pub(super) route: &'r Route<'r>,
+    pub(super) facts: &'r Facts,
+    pub(super) policies: &'r mut Policies,
     /// The first of them.
     pub(super) unresolved: Option<Fault>,
 }
 
-impl Backends<'_> {
+impl<'r> Backends<'r> {
+    pub(super) fn new(route: &'r Route<'r>, facts: &'r Facts, policies: &'r mut Policies) -> Self {
+        Self {
+            route,
+            facts,
+            policies,
+            unresolved: None,
+        }
+    }
+
     /// The cluster of a backend; `None` is one whose requests are answered with 500.
     pub(super) fn resolve(
         &mut self,
         context: &mut Context<'_>,
-        route: &Route<'_>,
         reference: &BackendObjectReference,
         field: &str,
-        protocol: Protocol,
-        facts: &Facts,
+        settings: &BackendSettings,
     ) -> Option<Arc<str>> {
-        let at = route.at(field);
-        match self.cluster(context, route, reference, &at, protocol, facts) {
+        let at = self.route.at(field);
+        match self.cluster(context, reference, &at, settings) {
             Ok(cluster) => cluster,
             Err(fault) => {
                 self.unresolved.get_or_insert(fault);
@@ -82,12 +92,12 @@ impl Backends<'_> {
     fn cluster(
         &mut self,
         context: &mut Context<'_>,
-        route: &Route<'_>,
         reference: &BackendObjectReference,
         at: &Origin,
-        protocol: Protocol,
-        facts: &Facts,
+        settings: &BackendSettings,
     ) -> Result<Option<Arc<str>>, Fault> {
+        let (route, facts) = (self.route, self.facts);
+        let protocol = default_protocol(route);
         let store = context.store;
         let group = reference.group.as_deref().unwrap_or_default();
         let kind = reference.kind.as_deref().unwrap_or("Service");
@@ -154,7 +164,7 @@ impl Backends<'_> {
             ));
         };
         let protocol = spoken(listed, protocol);
-        let tls = match self.policies.of_service(service, listed, facts) {
+        let tls = match self.policies.backend_tls.of_service(service, listed, facts) {
             None => None,
             Some(Ok(origination)) => Some(origination),
             // Nothing is sent in cleartext that was to be encrypted.
@@ -169,7 +179,9 @@ impl Backends<'_> {
                 "write a BackendTLSPolicy for it",
             ));
         }
-        Ok(Some(make(context, service, port, protocol, tls, at)))
+        Ok(Some(make(
+            context, service, port, protocol, tls, settings, at,
+        )))
     }
 }
 
@@ -200,6 +212,7 @@ fn make(
     port: u16,
     protocol: Protocol,
     tls: Option<Origination>,
+    settings: &BackendSettings,
     at: &Origin,
 ) -> Arc<str> {
     let (namespace, service_name) = (service.namespace(), service.name());
@@ -214,6 +227,9 @@ fn make(
         for part in parts.into_iter().flatten() {
             name.push_str(&format!("/{part}"));
         }
+    }
+    for policy in &settings.from {
+        name.push_str(&format!("/policy/{policy}"));
     }
     let name: Arc<str> = name.into();
     if context.gateway.clusters.contains_key(&name) {
@@ -266,19 +282,25 @@ fn make(
         ),
         origin: service.origin(),
         discovery,
-        connect_timeout: CONNECT_TIMEOUT,
-        circuit_breakers: Vec::new(),
+        connect_timeout: settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+        circuit_breakers: settings.circuit_breakers.clone().unwrap_or_default(),
         protocol: match protocol {
             Protocol::Http1 | Protocol::Any | Protocol::Datagrams => UpstreamProtocol::Http1,
             Protocol::Http2 => UpstreamProtocol::Http2,
         },
         tls,
-        idle_timeout: None,
-        max_connection_duration: None,
-        lb_policy: LbPolicy::RoundRobin,
-        keepalive: None,
-        health_checks: Vec::new(),
-        outlier_detection: None,
+        idle_timeout: settings.idle_timeout,
+        max_connection_duration: settings
+            .max_connection_duration
+            .filter(|duration| !duration.is_zero()),
+        lb_policy: settings
+            .load_balancing
+            .as_ref()
+            .map(|balancing| balancing.policy)
+            .unwrap_or_default(),
+        keepalive: settings.keepalive,
+        health_checks: settings.health_checks.clone().unwrap_or_default(),
+        outlier_detection: settings.outlier_detection,
         header_case: HeaderCase::Lower,
     };
     context

@@ -12,8 +12,8 @@ use nuncio_model::value::{
     FormatString, Fraction, HeaderName, HostLiteral, Invalid, PathLiteral, Regex,
 };
 
-use super::attach::Route;
-use super::backend::{self, Backends};
+use super::backend::Backends;
+use super::policy::settings::{BackendSettings, Settings};
 use super::rule::Facts;
 use super::{Context, Fault};
 
@@ -37,26 +37,35 @@ pub(super) struct Effects {
     /// Where CORS allows everything with credentials, a star says nothing to a browser: it is told
     /// what it asked for, by origin.
     pub(super) preflights: Vec<(StringMatch, HeaderEdits)>,
+    /// What RoutePolicies say: those that filters refer to are nearer than those that are attached.
+    pub(super) settings: Settings,
 }
 
 /// Why a rule cannot be honoured: its requests are answered with 500.
 pub(super) struct Unusable(pub(super) Fault);
 
 impl Effects {
+    /// What policies do that are attached.
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            ..Self::default()
+        }
+    }
+
     /// Adds what filters do. A mirror that cannot be resolved is left out, which is said in the route's
     /// status.
     pub(super) fn add(
         &mut self,
         context: &mut Context<'_>,
-        route: &Route<'_>,
         filters: &[HttpFilter],
         field: &str,
-        facts: &Facts,
         backends: &mut Backends<'_>,
     ) -> Result<(), Unusable> {
+        let route = backends.route;
         for (index, filter) in filters.iter().enumerate() {
             let field = format!("{field}.filters[{index}]");
-            let done = self.add_one(context, route, filter, &field, facts, backends);
+            let done = self.add_one(context, filter, &field, backends);
             done.map_err(|what| {
                 let at = route.at(what.0);
                 Unusable(context.invalid(&at, "UnsupportedValue", what.1))
@@ -78,10 +87,8 @@ impl Effects {
     fn add_one(
         &mut self,
         context: &mut Context<'_>,
-        route: &Route<'_>,
         filter: &HttpFilter,
         field: &str,
-        facts: &Facts,
         backends: &mut Backends<'_>,
     ) -> Result<(), (String, Invalid)> {
         let missing = |name: &str| {
@@ -133,9 +140,8 @@ impl Effects {
                     (None, None) => Fraction::ALL,
                 };
                 let field = format!("{field}.requestMirror.backendRef");
-                let protocol = backend::default_protocol(route);
-                let resolved =
-                    backends.resolve(context, route, &spec.backend_ref, &field, protocol, facts);
+                let settings = BackendSettings::default();
+                let resolved = backends.resolve(context, &spec.backend_ref, &field, &settings);
                 if let Some(cluster) = resolved {
                     self.mirrors.push(Mirror { cluster, share });
                 }
@@ -148,12 +154,23 @@ impl Effects {
                 self.cors = Some(cors);
                 Ok(())
             }
+            "ExtensionRef" => {
+                let name = "extensionRef";
+                let spec = filter.extension_ref.as_ref();
+                let spec = spec.ok_or_else(|| missing(name))?;
+                let namespace = &backends.route.meta.namespace;
+                let policies = &backends.policies.route;
+                let settings = policies.referred(context.store, namespace, spec);
+                let settings = settings.map_err(|what| (format!("{field}.{name}"), what))?;
+                self.settings.overlay(settings);
+                Ok(())
+            }
             other => Err((
                 format!("{field}.type"),
                 Invalid::new(
                     format!("nuncio has no filter of type {}", other.escape_debug()),
                     "write RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, \
-                     RequestRedirect, URLRewrite or CORS",
+                     RequestRedirect, URLRewrite, CORS or ExtensionRef",
                 ),
             )),
         }
@@ -234,7 +251,11 @@ impl Effects {
 
     pub(super) fn path_rewrite(&self, path: &PathMatch) -> Result<PathRewrite, Invalid> {
         let Some(modifier) = &self.path else {
-            return Ok(PathRewrite::None);
+            return Ok(self
+                .settings
+                .path_rewrite
+                .clone()
+                .unwrap_or(PathRewrite::None));
         };
         Ok(match rewritten(modifier, path)? {
             Rewritten::Kept => PathRewrite::None,

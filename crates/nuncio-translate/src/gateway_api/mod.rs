@@ -51,9 +51,12 @@ pub use status::Statuses;
 
 use crate::Settings;
 use crate::endpoints::EndpointReads;
+use crate::fields::error_response;
+use crate::fields::values::whole_path;
 use crate::store::{self, Changed, Store};
 use grant::{From, To};
 pub(crate) use listener::Place;
+use policy::Policies;
 
 /// What all that nuncio serves has in common, and what of it is taken already.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,6 +122,7 @@ impl Fragment {
             .endpoints
             .clone()
             .union(std::mem::take(&mut all.endpoints));
+        all.filters = std::mem::take(&mut all.filters).union(own.filters.clone());
         all.secrets = own.secrets.clone().union(std::mem::take(&mut all.secrets));
     }
 
@@ -157,6 +161,8 @@ struct Context<'s> {
     store: &'s Store,
     settings: &'s Settings,
     surroundings: &'s Surroundings,
+    /// Of every connection manager.
+    filters: Vec<Arc<str>>,
     report: Report,
     gateway: Gateway,
     files: BTreeSet<Arc<str>>,
@@ -172,6 +178,7 @@ impl<'s> Context<'s> {
             store,
             settings,
             surroundings,
+            filters: surroundings.filters.clone(),
             report: Report::default(),
             gateway: Gateway::default(),
             files: BTreeSet::new(),
@@ -219,6 +226,7 @@ impl Context<'_> {
 
     /// The content of a file.
     fn file(&mut self, path: &str) -> Result<Arc<str>, Invalid> {
+        whole_path(path)?;
         self.files.insert(path.into());
         self.store.content(path)
     }
@@ -237,8 +245,15 @@ pub(crate) fn translate(
     context.before.forget(changed);
     let classes = infrastructure::of_classes(&mut context);
     let mut gateways = listener::gateways(&mut context, &classes);
-    let (mut policies, reads) = store::record(|| policy::read(&mut context));
+    let (backend_tls, reads) = store::record(|| policy::backend_tls::read(&mut context));
     context.after.policies_read(reads);
+    let mut policies = Policies {
+        backend_tls,
+        route: policy::route::read(&mut context),
+    };
+    if let Some(origin) = policies.route.own_error_responses() {
+        error_response::with_filter(&mut context.filters, &mut context.gateway, &origin);
+    }
     let routes = attach::attach(&mut context, &mut gateways);
     let outcomes = serve::serve(&mut context, &gateways, &routes, &mut policies);
     let (infrastructure, follows) = infrastructure::generate(&mut context, &gateways);

@@ -9,16 +9,18 @@ use nuncio_api::gateway_api::{
     HttpTimeouts, SessionPersistence, ValueMatch,
 };
 use nuncio_model::route::{
-    self as model, Action, ErrorResponses, Forward, HeaderEdits, HeaderMatch, PathMatch, Priority,
-    QueryParameterMatch, RetryPolicy, RouteMatch, RuntimeFraction, Session, StringMatch,
+    self as model, Action, Forward, HeaderEdits, HeaderMatch, PathMatch, QueryParameterMatch,
+    RetryPolicy, RouteMatch, RuntimeFraction, Session, StringMatch,
 };
 use nuncio_model::value::{Fraction, Invalid, MatchHeaderName, PathLiteral, PathSegments, Regex};
 
 use super::attach::{Route, Spec};
-use super::backend::{Backends, default_protocol};
+use super::backend::Backends;
 use super::class::Age;
 use super::filter::{Effects, Unusable, some_value};
 use super::policy::Policies;
+use super::policy::route::Attached;
+use super::policy::settings::Settings;
 use super::{Context, Fault, session};
 
 /// What a client may upgrade to, as browsers do.
@@ -33,7 +35,7 @@ const RETRY_ON: &[&str] = &[
     "retriable-status-codes",
 ];
 
-/// What a rule depends on beside its route.
+/// What a rule depends on beside what its route says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Facts {
     /// Of the listener.
@@ -41,6 +43,8 @@ pub(super) struct Facts {
     pub(super) tls: bool,
     /// What the Gateway shows its backends.
     pub(super) client_certificate: Option<Arc<str>>,
+    /// The RoutePolicies of both.
+    pub(super) policies: Attached,
 }
 
 /// What comes of a route.
@@ -100,10 +104,7 @@ pub(super) fn lower(
     facts: &Facts,
     policies: &mut Policies,
 ) -> Lowered {
-    let mut backends = Backends {
-        policies,
-        unresolved: None,
-    };
+    let mut backends = Backends::new(route, facts, policies);
     let mut lowered = Lowered::default();
     match route.spec {
         Spec::Http(spec) => lowered.http(context, route, spec, facts, &mut backends),
@@ -416,9 +417,10 @@ impl Rule<'_> {
         facts: &Facts,
         backends: &mut Backends<'_>,
     ) -> Result<Targets, Unusable> {
-        let mut effects = Effects::default();
-        effects.add(context, route, self.filters, field, facts, backends)?;
-        let (timeout, retry) = self.patience().map_err(|(name, what)| {
+        let policies = &backends.policies.route;
+        let mut effects = Effects::new(policies.settings(&facts.policies, self.name));
+        effects.add(context, self.filters, field, backends)?;
+        let (timeout, retry) = self.patience(&effects.settings).map_err(|(name, what)| {
             let at = route.at(format!("{field}.{name}"));
             Unusable(context.invalid(&at, "UnsupportedValue", what))
         })?;
@@ -436,11 +438,11 @@ impl Rule<'_> {
         for (index, backend) in self.backends.iter().enumerate() {
             let field = format!("{field}.backendRefs[{index}]");
             let mut effects = effects.clone();
-            effects.add(context, route, &backend.filters, &field, facts, backends)?;
+            effects.add(context, &backend.filters, &field, backends)?;
             // Also one without a share: what it refers to has to be right.
-            let protocol = default_protocol(route);
             let object = backend.object();
-            let cluster = backends.resolve(context, route, &object, &field, protocol, facts);
+            let settings = &effects.settings.backend;
+            let cluster = backends.resolve(context, &object, &field, settings);
             if weight(backend) == 0 {
                 continue;
             }
@@ -490,20 +492,34 @@ impl Rule<'_> {
     }
 
     /// How long is waited, and when a request is sent again.
-    fn patience(&self) -> Result<(Duration, Option<RetryPolicy>), (&'static str, Invalid)> {
+    fn patience(
+        &self,
+        settings: &Settings,
+    ) -> Result<(Duration, Option<RetryPolicy>), (&'static str, Invalid)> {
         let read = |text: Option<&String>, name| {
             let read = text.map(|text| duration(text)).transpose();
             read.map_err(|what| (name, what))
         };
         let timeouts = self.timeouts;
         let request = timeouts.and_then(|timeouts| timeouts.request.as_ref());
-        let request = read(request, "timeouts.request")?.unwrap_or_default();
+        let request = read(request, "timeouts.request")?.or(settings.timeout);
+        let request = request.unwrap_or_default();
         let backend = timeouts.and_then(|timeouts| timeouts.backend_request.as_ref());
         let backend = read(backend, "timeouts.backendRequest")?;
         let backend = backend.filter(|backend| !backend.is_zero());
         let Some(retry) = self.retry else {
-            // Of one try both are the same.
-            return Ok((backend.unwrap_or(request), None));
+            return Ok(match &settings.retry {
+                // Of one try both are the same.
+                None => (backend.unwrap_or(request), None),
+                Some(retry) => {
+                    let per_try_timeout = backend.or(retry.per_try_timeout);
+                    let retry = RetryPolicy {
+                        per_try_timeout,
+                        ..retry.clone()
+                    };
+                    (request, Some(retry))
+                }
+            });
         };
         let policy = RetryPolicy {
             retry_on: RETRY_ON
@@ -537,6 +553,7 @@ impl Targets {
         let (mut held, mut shared) = (Vec::new(), Vec::new());
         for target in &self.all {
             let effects = &target.effects;
+            let settings = &effects.settings;
             let session = match (&self.session, &target.cluster) {
                 (Some(session), Some(cluster)) if self.several => {
                     Some(session::of_backend(session, cluster))
@@ -549,17 +566,19 @@ impl Targets {
                 (None, Some(cluster)) => Action::Forward(Box::new(Forward {
                     cluster: Arc::clone(cluster),
                     timeout: self.timeout,
-                    idle_timeout: None,
+                    idle_timeout: settings.idle_timeout,
                     path_rewrite: effects.path_rewrite(&matches.path)?,
                     host_rewrite: effects.host_rewrite(),
                     retry: self.retry.clone(),
                     mirrors: effects.mirrors.clone(),
-                    upgrades: UPGRADES.iter().map(|upgrade| (*upgrade).into()).collect(),
-                    priority: Priority::Default,
-                    hash_policy: None,
+                    upgrades: settings.upgrades.clone().unwrap_or_else(|| {
+                        UPGRADES.iter().map(|upgrade| (*upgrade).into()).collect()
+                    }),
+                    priority: settings.priority.unwrap_or_default(),
+                    hash_policy: settings.hash_policy(),
                     session: session.clone(),
-                    error_responses: ErrorResponses::Inherited,
-                    checks: None,
+                    error_responses: settings.error_responses.clone().unwrap_or_default(),
+                    checks: settings.checks(),
                 })),
                 (None, None) => internal_error(),
             };

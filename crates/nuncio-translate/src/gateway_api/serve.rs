@@ -74,7 +74,7 @@ pub(super) fn serve<'s>(
             all.make(context, index, &Facts::default(), policies);
         }
     }
-    policies.note_users(routes);
+    policies.note_users(gateways, routes);
     let outcomes = all.outcomes.into_iter();
     outcomes.map(Option::unwrap_or_default).collect()
 }
@@ -281,7 +281,7 @@ impl Port<'_, '_, '_> {
     /// A port of UDP has one listener, and of its routes the oldest counts. Without one it is closed.
     fn datagrams(self, name: Arc<str>, routes: &mut Routes<'_, '_>, policies: &mut Policies) {
         let key = self.keys[0];
-        let facts = self.facts(key);
+        let facts = self.facts(key, policies);
         let attached = self.attached.get(&key).and_then(|routes| routes.first());
         let Some((route, _)) = attached else {
             return;
@@ -329,12 +329,14 @@ impl Port<'_, '_, '_> {
             .collect()
     }
 
-    fn facts(&self, key: ListenerKey) -> Facts {
+    fn facts(&self, key: ListenerKey, policies: &Policies) -> Facts {
         let listener = key.of(self.gateways);
+        let gateway = &self.gateways[key.gateway];
         Facts {
             port: listener.spec.port,
             tls: listener.protocol == Some(Protocol::Https),
-            client_certificate: self.gateways[key.gateway].client_certificate.clone(),
+            client_certificate: gateway.client_certificate.clone(),
+            policies: policies.route.of_listener(gateway, key.set, listener),
         }
     }
 
@@ -345,7 +347,7 @@ impl Port<'_, '_, '_> {
         policies: &mut Policies,
     ) -> Site {
         let listener = key.of(self.gateways);
-        let facts = self.facts(key);
+        let around = self.facts(key, policies);
         let mut site = Site {
             hostname: listener.hostname.clone(),
             origin: listener.origin.clone(),
@@ -353,6 +355,11 @@ impl Port<'_, '_, '_> {
         };
         if matches!(listener.protocol, Some(Protocol::Http | Protocol::Https)) {
             for (index, hostnames) in self.attached.get(&key).into_iter().flatten() {
+                let route = &routes.routes[*index];
+                let facts = Facts {
+                    policies: policies.route.of_route(&around.policies, route),
+                    ..around.clone()
+                };
                 let lowered = routes.http(self.context, *index, &facts, policies);
                 site.routes.push((hostnames.to_vec(), lowered));
             }
@@ -407,7 +414,7 @@ impl Port<'_, '_, '_> {
         routes: &mut Routes<'_, '_>,
         policies: &mut Policies,
     ) -> Vec<FilterChain> {
-        let facts = self.facts(key);
+        let facts = self.facts(key, policies);
         let attached = self.attached.get(&key);
         let mut by_hostname: BTreeMap<&Hostname, usize> = BTreeMap::new();
         for (route, hostnames) in attached.into_iter().flatten() {
@@ -435,7 +442,7 @@ impl Port<'_, '_, '_> {
             xff_num_trusted_hops: 0,
             max_concurrent_streams: None,
             http3: false,
-            filters: surroundings.filters.clone(),
+            filters: self.context.filters.clone(),
             late_filters: surroundings.late_filters.clone(),
             // Also while no route has one: the first would change the listener, and close connections.
             sessions: true,

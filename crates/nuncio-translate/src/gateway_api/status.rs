@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_api::ObjectMeta;
-use nuncio_api::gateway_api::{CONTROLLER, GROUP, ParentReference, RouteGroupKind};
+use nuncio_api::gateway_api::{self as api, CONTROLLER, GROUP, ParentReference, RouteGroupKind};
 use nuncio_api::status::{
     ACCEPTED, AncestorStatus, CONFLICTED, Condition, INSECURE_VALIDATION, ListenerStatus,
     OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, PROGRAMMED, ParentStatus, RESOLVED_REFS, Status,
@@ -16,9 +16,10 @@ use super::attach::{Parent, Route};
 use super::class;
 use super::infrastructure::OfClasses;
 use super::listener::{Gateway, Listener, Set};
-use super::policy::{Policies, Policy};
+use super::policy::Policies;
 use super::serve::Outcome;
 use super::{Context, Fault};
+use crate::store::Object;
 
 /// By object.
 pub type Statuses = BTreeMap<Arc<ResourceId>, Status>;
@@ -123,14 +124,32 @@ pub(super) fn statuses(
         };
         statuses.insert(Arc::clone(route.id), status);
     }
-    for policy in &policies.all {
-        let ancestors = policy.used_by.iter().take(MOST_ANCESTORS);
-        let ancestors = ancestors.map(|gateway| of_ancestor(policy, &gateways[*gateway]));
-        let status = Status {
-            ancestors: Some(ancestors.collect()),
-            ..Status::default()
-        };
-        statuses.insert(Arc::clone(&policy.object.id), status);
+    for policy in &policies.backend_tls.all {
+        let says = Says::of(&policy.object.meta);
+        let conditions = vec![
+            says.accepted(policy.refused.as_ref()),
+            says.resolved(policy.unresolved.as_ref()),
+        ];
+        let ancestors = policy.used_by.iter().map(|gateway| {
+            let ancestor = gateways[*gateway].object;
+            of_ancestor(ancestor_ref(ancestor), conditions.clone())
+        });
+        statuses.insert(Arc::clone(&policy.object.id), of_policy(ancestors));
+    }
+    for policy in &policies.route.all {
+        let says = Says::of(&policy.object.meta);
+        let accepted = says.accepted(policy.refused());
+        let served = policy.used_by.iter().map(|gateway| {
+            let ancestor = gateways[*gateway].object;
+            of_ancestor(ancestor_ref(ancestor), vec![accepted.clone()])
+        });
+        let missing = policy.missing.iter().map(|(reference, fault)| {
+            of_ancestor(reference.clone(), vec![says.fault(ACCEPTED, fault)])
+        });
+        statuses.insert(
+            Arc::clone(&policy.object.id),
+            of_policy(served.chain(missing)),
+        );
     }
     statuses
 }
@@ -164,6 +183,13 @@ impl Says {
 
     fn fault(&self, type_: &str, fault: &Fault) -> Condition {
         self.no(type_, fault.reason, &fault.message)
+    }
+
+    fn accepted(&self, refused: Option<&Fault>) -> Condition {
+        match refused {
+            None => self.yes(ACCEPTED, "Accepted", "it is in effect"),
+            Some(fault) => self.fault(ACCEPTED, fault),
+        }
     }
 
     fn resolved(&self, unresolved: Option<&Fault>) -> Condition {
@@ -349,22 +375,27 @@ fn of_parent(route: &Route<'_>, parent: &Parent<'_>, outcome: &Outcome) -> Paren
     }
 }
 
-fn of_ancestor(policy: &Policy, gateway: &Gateway<'_>) -> AncestorStatus {
-    let says = Says::of(&policy.object.meta);
-    let accepted = match &policy.refused {
-        Some(fault) => says.fault(ACCEPTED, fault),
-        None => says.yes(ACCEPTED, "Accepted", "it is in effect"),
-    };
-    let resolved = says.resolved(policy.unresolved.as_ref());
+fn of_policy(ancestors: impl Iterator<Item = AncestorStatus>) -> Status {
+    Status {
+        ancestors: Some(ancestors.take(MOST_ANCESTORS).collect()),
+        ..Status::default()
+    }
+}
+
+fn of_ancestor(ancestor_ref: ParentReference, conditions: Vec<Condition>) -> AncestorStatus {
     AncestorStatus {
-        ancestor_ref: ParentReference {
-            group: Some(GROUP.to_owned()),
-            kind: Some("Gateway".to_owned()),
-            namespace: Some(gateway.object.namespace().to_owned()),
-            name: gateway.object.name().to_owned(),
-            ..ParentReference::default()
-        },
+        ancestor_ref,
         controller_name: CONTROLLER.to_owned(),
-        conditions: vec![accepted, resolved],
+        conditions,
+    }
+}
+
+fn ancestor_ref(gateway: &Object<api::Gateway>) -> ParentReference {
+    ParentReference {
+        group: Some(GROUP.to_owned()),
+        kind: Some("Gateway".to_owned()),
+        namespace: Some(gateway.namespace().to_owned()),
+        name: gateway.name().to_owned(),
+        ..ParentReference::default()
     }
 }

@@ -9,10 +9,11 @@ use nuncio_model::listener::{
 };
 
 use super::attach::{Route, Spec};
-use super::backend::{Backends, CONNECT_TIMEOUT, default_protocol};
+use super::backend::{Backends, CONNECT_TIMEOUT};
 use super::hostname::Hostname;
 use super::listener::Tls;
 use super::policy::Policies;
+use super::policy::settings::BackendSettings;
 use super::rule::Facts;
 use super::{Context, Fault};
 
@@ -32,10 +33,9 @@ pub(super) fn read(
     facts: &Facts,
     policies: &mut Policies,
 ) -> Stream {
-    let mut backends = Backends {
-        policies,
-        unresolved: None,
-    };
+    let mut backends = Backends::new(route, facts, policies);
+    // A RoutePolicy is for requests.
+    let settings = BackendSettings::default();
     let mut clusters = Vec::new();
     let rules = match route.spec {
         Spec::Stream(spec) => &spec.rules[..],
@@ -44,8 +44,8 @@ pub(super) fn read(
     for (at, rule) in rules.iter().enumerate() {
         for (index, backend) in rule.backend_refs.iter().enumerate() {
             let field = format!("spec.rules[{at}].backendRefs[{index}]");
-            let (object, protocol) = (backend.object(), default_protocol(route));
-            let cluster = backends.resolve(context, route, &object, &field, protocol, facts);
+            let object = backend.object();
+            let cluster = backends.resolve(context, &object, &field, &settings);
             let weight = backend.weight.unwrap_or(1);
             if weight > 0 {
                 let cluster = cluster.unwrap_or_else(|| NOWHERE.into());

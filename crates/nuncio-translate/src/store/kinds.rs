@@ -3,7 +3,7 @@
 use nuncio_api::RawObject;
 use nuncio_api::getambassador::GROUP;
 use nuncio_api::getambassador::conversion::{Version, versions};
-use nuncio_api::{gateway_api, ingress};
+use nuncio_api::{gateway_api, ingress, policy};
 use nuncio_model::Severity;
 
 use super::schema::nearest;
@@ -167,6 +167,14 @@ pub(super) fn other(group: &str, version: &str, kind: &str) -> Option<Refusal> {
             Severity::Error,
             format!("nuncio does not honour {kind} of {group} yet: requests are NOT filtered"),
             "remove it, or keep another gateway in front until nuncio does".to_owned(),
+        ));
+    }
+    if group == policy::GROUP {
+        return Some(Refusal::new(
+            "kind",
+            Severity::Error,
+            format!("{group} has no kind {kind}"),
+            "write kind: RoutePolicy".to_owned(),
         ));
     }
     OTHER_APIS.contains(&group).then(|| {

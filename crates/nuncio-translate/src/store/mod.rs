@@ -32,6 +32,7 @@ use nuncio_api::getambassador::{
     Mapping, ModuleConfig, RateLimitService, TcpMapping, TlsContext, TracingService,
 };
 use nuncio_api::ingress::{self, Ingress, IngressClass};
+use nuncio_api::policy::{self, RoutePolicy};
 use nuncio_api::{ObjectKey, ObjectMeta, RawObject, SourceRef, gateway_api};
 use nuncio_model::consul::{ConsulAnswer, ConsulService};
 use nuncio_model::value::Invalid;
@@ -96,6 +97,7 @@ macro_rules! on_table {
             (gateway_api::GROUP, "UDPRoute") udp_routes,
             (gateway_api::GROUP, "ReferenceGrant") reference_grants,
             (gateway_api::GROUP, "BackendTLSPolicy") backend_tls_policies,
+            (policy::GROUP, "RoutePolicy") route_policies,
         )
     };
     (@ $borrow:ident $store:ident, $key:expr, $table:ident => $do:expr,
@@ -148,6 +150,7 @@ pub struct Store {
     pub udp_routes: Table<gateway_api::StreamRoute>,
     pub reference_grants: Table<gateway_api::ReferenceGrant>,
     pub backend_tls_policies: Table<gateway_api::BackendTlsPolicy>,
+    pub route_policies: Table<RoutePolicy>,
     pub secrets: Table<Secret>,
     pub config_maps: Table<ConfigMap>,
     pub namespaces: Table<()>,
@@ -223,8 +226,8 @@ impl Store {
             endpoint_resolvers consul_resolvers auth_services rate_limit_services
             tracing_services log_services dev_portals services endpoint_slices endpoints ingresses
             ingress_classes gateway_classes gateways listener_sets http_routes grpc_routes tls_routes
-            tcp_routes udp_routes reference_grants backend_tls_policies secrets config_maps
-            namespaces
+            tcp_routes udp_routes reference_grants backend_tls_policies route_policies secrets
+            config_maps namespaces
         );
         self.tracker = tracker;
     }

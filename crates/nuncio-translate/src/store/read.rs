@@ -7,7 +7,7 @@ use nuncio_api::getambassador::conversion::{self, FieldOrigins, Version, to_v3al
 use nuncio_api::getambassador::{Host, ModuleConfig};
 use nuncio_api::path::join;
 use nuncio_api::{ObjectKey, RawObject};
-use nuncio_api::{gateway_api, getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress, policy};
 use nuncio_model::{Entry, Origin, Reason, Report, ResourceId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -200,6 +200,9 @@ impl Store {
             (gateway_api::GROUP, "BackendTLSPolicy") => reader
                 .checked_spec(object, body, schema::gateway_api("BackendTLSPolicy"))
                 .map(|o| self.backend_tls_policies.insert(o)),
+            (policy::GROUP, "RoutePolicy") => reader
+                .checked_spec(object, body, schema::route_policy())
+                .map(|o| self.route_policies.insert(o)),
             (ingress::GROUP | kinds::OLD_INGRESS_GROUP, "Ingress") => {
                 if self.is_meant(&object.meta) {
                     reader.refuse(kinds::old_ingress(&object));

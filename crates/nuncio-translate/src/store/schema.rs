@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use nuncio_api::getambassador::conversion::{self, Version};
 use nuncio_api::path::join;
-use nuncio_api::{gateway_api, getambassador, ingress};
+use nuncio_api::{gateway_api, getambassador, ingress, policy};
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -263,6 +263,11 @@ pub(super) fn gateway_api(kind: &str) -> &'static Schema {
         ])
     });
     &KINDS[kind]
+}
+
+pub(super) fn route_policy() -> &'static Schema {
+    static POLICY: LazyLock<Schema> = LazyLock::new(Schema::of::<policy::RoutePolicy>);
+    &POLICY
 }
 
 static SCHEMAS: LazyLock<BTreeMap<&'static str, BTreeMap<Version, Schema>>> = LazyLock::new(|| {

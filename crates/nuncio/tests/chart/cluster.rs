@@ -9,6 +9,7 @@ use k8s_openapi::api::networking::v1::Ingress;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use nuncio_api::getambassador::crd::{CrdOptions, crds};
+use nuncio_api::policy;
 use nuncio_testkube::Kubernetes;
 use serde_json::{Value, json};
 
@@ -50,6 +51,7 @@ async fn cluster() -> Kubernetes {
 pub(crate) async fn cluster_of(kubernetes: Kubernetes) -> Kubernetes {
     let mut objects = vec![namespace("edge"), namespace("gateway")];
     objects.extend(crds(&CrdOptions { conversion: None }));
+    objects.extend(policy::crd::crds());
     let monitors = ("ServiceMonitor", "servicemonitors");
     objects.push(definition(
         "monitoring.coreos.com",

@@ -14,7 +14,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
 };
+use nuncio_api::getambassador::GROUP;
 use nuncio_api::getambassador::crd::{CrdOptions, KINDS, WebhookService, crds};
+use nuncio_api::policy;
 use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_echo::free_port;
 use nuncio_testkube::Kubernetes;
@@ -38,6 +40,8 @@ fn expected(conversion: Option<&str>) -> Vec<Value> {
         port: 443,
     });
     let mut crds = crds(&CrdOptions { conversion });
+    crds.extend(policy::crd::crds());
+    crds.sort_by_key(|crd| crd["metadata"]["name"].to_string());
     for crd in &mut crds {
         crd["metadata"]["annotations"] = json!({"helm.sh/resource-policy": "keep"});
     }
@@ -104,7 +108,7 @@ fn the_crds_are_those_of_the_program() {
     let plain = rendered(&[]);
     assert!(of(&plain) == expected(None));
     // v3alpha1 alone needs nobody who converts.
-    assert_eq!(plain.0.len(), KINDS.len());
+    assert_eq!(plain.0.len(), expected(None).len());
     let validated = rendered(&["--set", "apiext.enabled=true"]);
     assert!(of(&validated) == expected(None));
     validated.get("Deployment", "emissary-apiext");
@@ -158,7 +162,7 @@ fn apiext_has_what_it_needs() {
     let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
     assert_eq!(*image, format!("nuncio:{}", env!("CARGO_PKG_VERSION")));
 
-    // It may change the CRDs of the chart, and no others.
+    // It may change the CRDs of which it converts objects, and no others.
     let role = plain.get("ClusterRole", "emissary-apiext");
     let rules = role["rules"].as_array().unwrap();
     let names = |resource: &str| {
@@ -167,9 +171,9 @@ fn apiext_has_what_it_needs() {
         });
         rules.next().unwrap()["resourceNames"].clone()
     };
-    let crds: Vec<_> = expected(None)
+    let crds: Vec<_> = KINDS
         .iter()
-        .map(|crd| crd["metadata"]["name"].clone())
+        .map(|kind| format!("{}.getambassador.io", kind.plural))
         .collect();
     assert_eq!(names("customresourcedefinitions"), Value::from(crds));
     let own = json!(["nuncio-apiext"]);
@@ -226,7 +230,7 @@ async fn older_versions_come_with_an_upgrade_and_crds_stay_after_the_release() {
     assert_eq!(versions().await, 3);
     release(&kubernetes, &["uninstall", "crds"]);
     let found = crds.list(&ListParams::default()).await.unwrap();
-    assert_eq!(found.items.len(), KINDS.len());
+    assert_eq!(found.items.len(), expected(None).len());
     // They become those of the release again.
     release(&kubernetes, &[&["install", "crds", chart], LEGACY].concat());
 }
@@ -334,7 +338,8 @@ async fn a_release_of_emissarys_is_taken_over() {
     });
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     let uids = async || {
-        let found = crds.list(&ListParams::default()).await.unwrap();
+        let mut found = crds.list(&ListParams::default()).await.unwrap();
+        found.items.retain(|crd| crd.spec.group == GROUP);
         let uid = |crd: CustomResourceDefinition| (crd.metadata.name, crd.metadata.uid);
         found.items.into_iter().map(uid).collect::<Vec<_>>()
     };

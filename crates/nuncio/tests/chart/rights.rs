@@ -137,6 +137,15 @@ async fn no_right_is_unused() {
         ingress,
     ];
     objects.extend(KINDS.iter().map(|kind| object(kind.kind, &spec(kind.kind))));
+    // Its status says that there is no such Gateway.
+    let target =
+        json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "nowhere"});
+    objects.push(json!({
+        "apiVersion": "gateway.nuncio.dev/v1alpha1",
+        "kind": "RoutePolicy",
+        "metadata": {"name": "any", "namespace": "edge"},
+        "spec": {"targetRefs": [target]},
+    }));
     let release = Rendered::of("used", &[]);
     objects.extend(release.0.iter().cloned());
     apply(&kubernetes, &objects).await;

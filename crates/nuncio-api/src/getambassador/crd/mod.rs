@@ -7,8 +7,8 @@
 //! has a default: an absent field often means what a Module says.
 
 mod older;
-mod status;
-mod structural;
+pub(crate) mod status;
+pub(crate) mod structural;
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};

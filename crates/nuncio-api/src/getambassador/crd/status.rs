@@ -34,7 +34,7 @@ pub(super) fn status(kind: &str) -> Value {
     })
 }
 
-fn conditions() -> Value {
+pub(crate) fn conditions() -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     json!({
         "type": "array",

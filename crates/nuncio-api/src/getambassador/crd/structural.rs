@@ -9,12 +9,12 @@ pub(super) fn anything() -> Value {
 
 /// A schema without references, alternatives and null. Which form a value has that may be written
 /// in several is not said; neither are bounds of numbers, which say what Rust's types hold.
-pub(super) fn structural(root: &Value) -> Value {
+pub(crate) fn structural(root: &Value) -> Value {
     node(root, root)
 }
 
 /// The schema of one of the fields of an object.
-pub(super) fn field<'a>(schema: &'a mut Value, name: &str) -> &'a mut Value {
+pub(crate) fn field<'a>(schema: &'a mut Value, name: &str) -> &'a mut Value {
     &mut schema["properties"][name]
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use maud::{Markup, html};
-use nuncio_api::gateway_api::GROUP;
+use nuncio_api::gateway_api::{GROUP, is_group};
 use nuncio_api::status::{Condition, Status};
 use nuncio_model::ResourceId;
 use nuncio_model::route::{
@@ -38,7 +38,7 @@ pub(super) fn gateways(scene: &Scene, view: &View) -> Markup {
             (table("Routes", &["Request", "Goes to", "From"], &rows))
         }
         (page.links(view))
-        @let others = notes(scene, |id| &*id.group == GROUP && id.kind.ends_with("Route") && !is_shown(&all, id));
+        @let others = notes(scene, |id| has_no_row(id) && !is_shown(&all, id));
         @if !others.0.is_empty() {
             h2 { "Not in effect" }
             (others)
@@ -107,6 +107,11 @@ fn routes(scene: &Scene) -> Vec<Shown<'_>> {
 /// Of a listener there are answers too that nobody wrote.
 fn is_written(id: &ResourceId) -> bool {
     &*id.group == GROUP && matches!(&*id.kind, "HTTPRoute" | "GRPCRoute")
+}
+
+/// Routes that are in no table, and policies.
+fn has_no_row(id: &ResourceId) -> bool {
+    is_group(&id.group) && (id.kind.ends_with("Route") || id.kind.ends_with("Policy"))
 }
 
 fn is_shown(all: &[Shown<'_>], id: &ResourceId) -> bool {

@@ -9,38 +9,38 @@ use nuncio_model::Reason;
 use nuncio_model::tls::{Origination, SubjectName};
 use nuncio_model::value::Invalid;
 
-use super::attach::Route;
-use super::class::age;
-use super::grant::From;
-use super::rule::Facts;
-use super::tls::{Wanted, authorities, system_authorities};
-use super::{Context, Fault};
+use crate::gateway_api::attach::Route;
+use crate::gateway_api::class::age;
+use crate::gateway_api::grant::From;
+use crate::gateway_api::rule::Facts;
+use crate::gateway_api::tls::{Wanted, authorities, system_authorities};
+use crate::gateway_api::{Context, Fault};
 use crate::store::Object;
 
 /// All of them, and what became of each.
-pub(super) struct Policies {
-    pub(super) all: Vec<Policy>,
+pub(in crate::gateway_api) struct BackendTlsPolicies {
+    pub(in crate::gateway_api) all: Vec<Policy>,
     /// By namespace and name of a Service and, where it is for one, the name of a port.
     of: HashMap<(String, String, Option<String>), usize>,
 }
 
-pub(super) struct Policy {
-    pub(super) object: Arc<Object<BackendTlsPolicy>>,
+pub(in crate::gateway_api) struct Policy {
+    pub(in crate::gateway_api) object: Arc<Object<BackendTlsPolicy>>,
     origination: Option<Origination>,
     /// Why it is not in effect.
-    pub(super) refused: Option<Fault>,
-    pub(super) unresolved: Option<Fault>,
+    pub(in crate::gateway_api) refused: Option<Fault>,
+    pub(in crate::gateway_api) unresolved: Option<Fault>,
     /// The Gateways that encrypt as it says.
-    pub(super) used_by: BTreeSet<usize>,
+    pub(in crate::gateway_api) used_by: BTreeSet<usize>,
     /// The Services that it is for.
-    pub(super) targets: Vec<(String, String)>,
+    pub(in crate::gateway_api) targets: Vec<(String, String)>,
 }
 
 /// Reads the policies, the oldest first: of two for one port the older counts.
-pub(super) fn read(context: &mut Context<'_>) -> Policies {
+pub(in crate::gateway_api) fn read(context: &mut Context<'_>) -> BackendTlsPolicies {
     let mut objects: Vec<_> = context.store.backend_tls_policies.iter().collect();
     objects.sort_by_cached_key(|object| age(object));
-    let mut policies = Policies {
+    let mut policies = BackendTlsPolicies {
         all: Vec::new(),
         of: HashMap::new(),
     };
@@ -201,9 +201,9 @@ fn origination(
     })
 }
 
-impl Policies {
+impl BackendTlsPolicies {
     /// How connections to a port of a Service are encrypted; `Err` where they were to be and cannot.
-    pub(super) fn of_service(
+    pub(in crate::gateway_api) fn of_service(
         &mut self,
         service: &Object<ServiceSpec>,
         port: &ServicePort,
@@ -227,7 +227,7 @@ impl Policies {
     }
 
     /// Notes which Gateways send requests to the Services that policies are for.
-    pub(super) fn note_users(&mut self, routes: &[Route<'_>]) {
+    pub(in crate::gateway_api) fn note_users(&mut self, routes: &[Route<'_>]) {
         let mut policies_of: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
         for (index, policy) in self.all.iter().enumerate() {
             for (namespace, name) in &policy.targets {
