@@ -13,6 +13,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
 use nuncio_api::gateway_api::{CONTROLLER, GROUP};
+use nuncio_api::policy;
 use nuncio_echo::client::{self, Protocol, Target};
 use nuncio_echo::{Echo, Running};
 use nuncio_testkube::{ADMIN, Kubernetes, own_address};
@@ -103,6 +104,11 @@ impl Scene {
     }
 
     fn api(&self, kind: &str) -> Api<DynamicObject> {
+        if kind == "RoutePolicy" {
+            let gvk = GroupVersionKind::gvk(policy::GROUP, "v1alpha1", kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, "routepolicies");
+            return Api::namespaced_with(self.client.clone(), "default", &resource);
+        }
         let (_, plural, namespaced) = KINDS.iter().find(|known| known.0 == kind).unwrap();
         let gvk = GroupVersionKind::gvk(GROUP, "v1", kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
@@ -667,4 +673,82 @@ async fn each_gateway_has_a_service() {
     scene.says("Gateway", "taken", "/conditions", &taken).await;
     let service = services.get("taken-ours").await.unwrap();
     assert_eq!(service.spec.unwrap().ports.unwrap()[0].port, 1234);
+}
+
+/// A RoutePolicy is followed as soon as its kind is defined, and says whether it is in effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_says_whether_it_is_in_effect() {
+    let scene = Scene::start().await;
+    let upstream = upstream("one").await;
+    let listeners = format!("[{{name: http, port: {}, protocol: HTTP}}]", scene.port);
+    let manifests = [
+        service("one", upstream.address(), "TCP"),
+        object(
+            "Gateway",
+            "web",
+            &format!("{{gatewayClassName: emissary, listeners: {listeners}}}"),
+        ),
+        object(
+            "HTTPRoute",
+            "web",
+            "{parentRefs: [{name: web}], rules: [{backendRefs: [{name: one, port: 80}]}]}",
+        ),
+    ];
+    scene.apply(&manifests.concat()).await;
+    let mut gateway = scene.gateway_with(&[]);
+    gateway.ready().await;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, scene.port));
+    scene.answers_at(address, "one").await;
+    let path_becomes = async |wanted: &str| {
+        let found = async || {
+            let target = Target::cleartext(address);
+            let mut client = client::Client::connect(&target, Protocol::Http1)
+                .await
+                .unwrap();
+            let answer = client.get("a.example", "/old/a").await.unwrap();
+            assert_eq!(answer.status, 200);
+            answer.json()["path"] == wanted
+        };
+        let what = format!("/old/a becomes {wanted}");
+        scene.kubernetes.until(&what, found).await.unwrap();
+    };
+    path_becomes("/old/a").await;
+
+    let definitions = policy::crd::crds();
+    let definitions: Vec<String> = definitions.iter().map(Value::to_string).collect();
+    scene.apply(&definitions.join("\n---\n")).await;
+    let policy = |kind: &str, rewrite: &str| {
+        format!(
+            "apiVersion: {}/v1alpha1\nkind: RoutePolicy\nmetadata: {{name: web}}\n\
+             spec:\n  targetRefs: [{{group: {GROUP}, kind: {kind}, name: web}}]\n\
+             \x20 regex_rewrite: {rewrite}\n---\n",
+            policy::GROUP
+        )
+    };
+    let rewrite = "{pattern: \"^/old/\", substitution: /new/}";
+    let of_service = scene.kubernetes.apply(&policy("Service", rewrite)).await;
+    let refused = format!("{:#}", of_service.unwrap_err());
+    assert!(refused.contains("spec.targetRefs[0].kind"), "{refused}");
+
+    let place = "/ancestors/0/conditions";
+    scene.apply(&policy("HTTPRoute", rewrite)).await;
+    let accepted = [("Accepted", "True", "Accepted")];
+    scene.says("RoutePolicy", "web", place, &accepted).await;
+    path_becomes("/new/a").await;
+    let found = scene.get("RoutePolicy", "web").await;
+    let ancestor = &found["status"]["ancestors"][0];
+    assert_eq!(ancestor["ancestorRef"]["kind"], "Gateway", "{ancestor}");
+    assert_eq!(ancestor["controllerName"], CONTROLLER, "{ancestor}");
+
+    let wrong = policy("HTTPRoute", "{pattern: \"(\", substitution: /new/}");
+    scene.apply(&wrong).await;
+    let invalid = [("Accepted", "False", "Invalid")];
+    scene.says("RoutePolicy", "web", place, &invalid).await;
+    path_becomes("/old/a").await;
+    scene.apply(&policy("Gateway", rewrite)).await;
+    path_becomes("/new/a").await;
+    let api = scene.api("RoutePolicy");
+    api.delete("web", &Default::default()).await.unwrap();
+    path_becomes("/old/a").await;
+    gateway.terminate().await;
 }
