@@ -12,11 +12,15 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use nuncio_api::gateway_api::{
+    BackendTlsPolicy, Gateway, GrpcRoute, HttpRoute, ListenerSet, StreamRoute,
+};
 use nuncio_api::getambassador::{
     AuthService, Host, Listener, LogService, Mapping, RateLimitService, TcpMapping, TlsContext,
     TlsModuleCertificate, TracingService,
 };
 use nuncio_api::ingress::Ingress;
+use nuncio_api::policy::RoutePolicy;
 use nuncio_envoy_api::json::body_to_json;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_sources::manifest;
@@ -45,6 +49,19 @@ apiVersion: getambassador.io/v3alpha1
 kind: Mapping
 metadata: {name: "0-good"}
 spec: {hostname: good.example, prefix: /good/, precedence: 1000, service: 10.0.0.1}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: "0-good"}
+spec: {gatewayClassName: emissary, listeners: [{name: good, port: 3, protocol: HTTP}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: "0-good"}
+spec:
+  parentRefs: [{name: "0-good"}]
+  hostnames: [good.example]
+  rules: [{matches: [{path: {value: /good}}], backendRefs: [{name: a, port: 80}]}]
 ---
 "#;
 
@@ -156,6 +173,37 @@ const TEXTS: &[&str] = &[
     "good",
     "301",
     "86400",
+    "Exact",
+    "PathPrefix",
+    "RegularExpression",
+    "ReplaceFullPath",
+    "ReplacePrefixMatch",
+    "Cookie",
+    "Permanent",
+    "Terminate",
+    "Passthrough",
+    "Same",
+    "Service",
+    "Secret",
+    "ConfigMap",
+    "Gateway",
+    "HTTPRoute",
+    "RoutePolicy",
+    "gateway.networking.k8s.io",
+    "gateway.nuncio.dev",
+    "1h30m",
+];
+
+/// Types of filters of routes.
+const FILTERS: &[&str] = &[
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "RequestRedirect",
+    "URLRewrite",
+    "RequestMirror",
+    "CORS",
+    "ExternalAuth",
+    "ExtensionRef",
 ];
 
 /// Most are of the version whose fields are drawn.
@@ -233,6 +281,7 @@ fn object() -> impl Strategy<Value = Value> {
         1 => getambassador("TCPMapping", fields::<TcpMapping>(), json!({"port": 1, "service": "a", "host": "a.example"})),
         1 => getambassador("TLSContext", fields::<TlsContext>(), json!({"sni": "a.example"})),
         2 => ingress(),
+        4 => gateway_api(),
         1 => getambassador("AuthService", fields::<AuthService>(), json!({"auth_service": "a"})),
         1 => getambassador("RateLimitService", fields::<RateLimitService>(), json!({"service": "a"})),
         1 => getambassador("TracingService", fields::<TracingService>(), json!({"service": "a"})),
@@ -272,6 +321,123 @@ fn ingress() -> impl Strategy<Value = Value> {
             })
         },
     )
+}
+
+/// An object of the Gateway API, with odd values at some places of it.
+fn gateway_api() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => placed("Gateway", fields::<Gateway>(), json!({
+            "gatewayClassName": "emissary",
+            "listeners": [
+                {"name": "a", "port": 4, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}},
+                {"name": "b", "port": 5, "protocol": "HTTPS", "hostname": "a.example",
+                 "tls": {"mode": "Terminate", "certificateRefs": [{"name": "a"}]}},
+                {"name": "c", "port": 6, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+                {"name": "d", "port": 7, "protocol": "TCP"},
+            ],
+        })),
+        1 => placed("ListenerSet", fields::<ListenerSet>(), json!({
+            "parentRef": {"name": "a"},
+            "listeners": [{"name": "a", "port": 8, "protocol": "HTTP"}],
+        })),
+        6 => select(FILTERS).prop_flat_map(|filter| placed("HTTPRoute", fields::<HttpRoute>(), json!({
+            "parentRefs": [{"name": "a"}, {"name": "0-good"}],
+            "hostnames": ["a.example"],
+            "rules": [{
+                "matches": [{
+                    "path": {"type": "PathPrefix", "value": "/a"},
+                    "headers": [{"name": "x-a", "value": "a"}],
+                    "queryParams": [{"name": "a", "value": "b"}],
+                }],
+                "filters": [filled(filter)],
+                "backendRefs": [{"name": "a", "port": 80, "filters": []}, {"name": "b", "port": 80}],
+                "timeouts": {"request": "1s"},
+            }],
+        }))),
+        2 => select(FILTERS).prop_flat_map(|filter| placed("GRPCRoute", fields::<GrpcRoute>(), json!({
+            "parentRefs": [{"name": "a"}],
+            "hostnames": ["g.example"],
+            "rules": [{
+                "matches": [{"method": {"service": "a"}, "headers": [{"name": "x-a", "value": "a"}]}],
+                "filters": [filled(filter)],
+                "backendRefs": [{"name": "a", "port": 80, "filters": []}],
+            }],
+        }))),
+        2 => select(&["TLSRoute", "TCPRoute", "UDPRoute"][..]).prop_flat_map(|kind| placed(
+            kind,
+            fields::<StreamRoute>(),
+            json!({"parentRefs": [{"name": "a"}], "rules": [{"backendRefs": [{"name": "a", "port": 80}]}]}),
+        )),
+        1 => placed("BackendTLSPolicy", fields::<BackendTlsPolicy>(), json!({
+            "targetRefs": [{"group": "", "kind": "Service", "name": "a"}],
+            "validation": {"hostname": "a.example", "wellKnownCACertificates": "System"},
+        })),
+        3 => placed("RoutePolicy", fields::<RoutePolicy>(), json!({
+            "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "a"}],
+        })),
+    ]
+}
+
+/// A filter with something in each of its fields.
+fn filled(type_: &str) -> Value {
+    let backend = json!({"name": "a", "port": 80});
+    json!({
+        "type": type_,
+        "requestHeaderModifier": {"set": [{"name": "x-a", "value": "b"}]},
+        "responseHeaderModifier": {"remove": ["x-a"]},
+        "requestRedirect": {"path": {"type": "ReplaceFullPath", "replaceFullPath": "/b"}},
+        "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"}},
+        "requestMirror": {"backendRef": backend},
+        "cors": {"allowOrigins": ["*"], "allowMethods": ["GET"]},
+        "extensionRef": {"group": "gateway.nuncio.dev", "kind": "RoutePolicy", "name": "a"},
+    })
+}
+
+/// An object with this `spec`, in some parts of which stand random fields.
+fn placed(
+    kind: &'static str,
+    names: BTreeSet<String>,
+    spec: Value,
+) -> impl Strategy<Value = Value> {
+    let places = objects(&spec);
+    let names: Vec<String> = names.into_iter().collect();
+    let field = (select(places), select(names.clone()), value(names));
+    let fields = prop::collection::vec(field, 0..4);
+    (fields, select(&["a", "b"][..])).prop_map(move |(fields, name)| {
+        let mut spec = spec.clone();
+        for (place, field, value) in fields {
+            // What stands there may be something else by now.
+            if let Some(Value::Object(part)) = spec.pointer_mut(&place) {
+                part.insert(field, value);
+            }
+        }
+        let api_version = match kind {
+            "RoutePolicy" => "gateway.nuncio.dev/v1alpha1",
+            _ => "gateway.networking.k8s.io/v1",
+        };
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
+    })
+}
+
+/// Where in a value its objects are, as JSON pointers.
+fn objects(value: &Value) -> Vec<String> {
+    let below = |(name, value): (String, &Value)| -> Vec<String> {
+        let places = objects(value).into_iter();
+        places.map(|place| format!("/{name}{place}")).collect()
+    };
+    match value {
+        Value::Object(parts) => {
+            let parts = parts.iter().map(|(name, part)| (name.clone(), part));
+            let own = std::iter::once(String::new());
+            own.chain(parts.flat_map(below)).collect()
+        }
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let items = items.map(|(index, item)| (index.to_string(), item));
+            items.flat_map(below).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// A Module tls with random parts.
@@ -327,13 +493,18 @@ fn served(text: &str) -> Snapshot {
     nuncio_envoy::encode(&nuncio_translate::translate(&mut store, &settings, read).gateway)
 }
 
-/// Whether the good Mapping has its route.
+/// Whether the good Mapping and the good HTTPRoute have their routes.
 fn serves_the_good(snapshot: &Snapshot) -> bool {
     let tables = snapshot.of(ResourceType::RouteConfiguration);
-    tables.get("0-good").is_some_and(|table| {
-        let json = body_to_json(ResourceType::RouteConfiguration.type_url(), &table.body).unwrap();
-        json.to_string().contains("\"/good/\"")
-    })
+    [("0-good", "\"/good/\""), ("gateway/3", "\"/good\"")]
+        .into_iter()
+        .all(|(name, path)| {
+            tables.get(name).is_some_and(|table| {
+                let type_url = ResourceType::RouteConfiguration.type_url();
+                let json = body_to_json(type_url, &table.body).unwrap();
+                json.to_string().contains(path)
+            })
+        })
 }
 
 proptest! {
