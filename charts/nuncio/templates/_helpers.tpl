@@ -41,6 +41,18 @@ selector of a Deployment cannot be changed. */}}
 {{- .Values.rbac.nameOverride | default (include "nuncio.fullname" .) -}}
 {{- end -}}
 
+{{/* Says what to do where an object that is in no namespace is another release's. helm's own words are of
+labels. */}}
+{{- define "nuncio.own" -}}
+{{- $found := lookup .apiVersion .kind "" .name -}}
+{{- $annotations := dig "metadata" "annotations" dict $found -}}
+{{- $release := get $annotations "meta.helm.sh/release-name" -}}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" -}}
+{{- if and $release (or (ne $release .release.Name) (ne $namespace .release.Namespace)) -}}
+{{- fail (printf "\n\n%s %q belongs to the release %s in namespace %s: %s" .kind .name $release $namespace .instead) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels of every object. */}}
 {{- define "nuncio.labels" -}}
 {{- $tool := .Values.deploymentTool | default .Release.Service -}}

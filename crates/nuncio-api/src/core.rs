@@ -188,6 +188,9 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Namespace and name of a Secret.
+pub type SecretName = (Box<str>, Box<str>);
+
 /// `v1` ConfigMap, without `metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

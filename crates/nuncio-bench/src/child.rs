@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -24,6 +25,8 @@ pub(crate) struct Job<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) envoy: &'a Path,
     pub(crate) requests: usize,
+    /// How many seconds something is left alone.
+    pub(crate) rest: u64,
 }
 
 /// Runs a measurement in a new process.
@@ -37,6 +40,7 @@ pub(crate) fn run(job: &Job<'_>) -> anyhow::Result<Vec<Figure>> {
         .args(["measure", job.measure])
         .args(["--size", &job.size.to_string()])
         .args(["--requests", &job.requests.to_string()])
+        .args(["--rest", &job.rest.to_string()])
         .arg("--envoy")
         .arg(job.envoy)
         .arg("--folder")
@@ -74,7 +78,10 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
             change::measure(folder, size, rounds)?
         }
         served::NAME => runtime()?.block_on(served::measure(folder, size, envoy()?))?,
-        cluster::NAME => runtime()?.block_on(cluster::measure(size, envoy()?))?,
+        cluster::NAME => {
+            let rest = Duration::from_secs(args.rest);
+            runtime()?.block_on(cluster::measure(size, envoy()?, rest))?
+        }
         busy::NAME => {
             let rounds = (args.requests / REQUESTS_FOR_A_ROUND).max(1);
             let measured = busy::measure(folder, size, envoy()?, rounds);

@@ -69,6 +69,9 @@ pub(crate) struct RunArgs {
     /// How many requests each route is asked.
     #[arg(long, default_value_t = 4000)]
     pub(crate) requests: usize,
+    /// For how many seconds the requests to an API server are counted while nothing changes.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) rest: u64,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +96,9 @@ pub(crate) struct MeasureArgs {
     pub(crate) envoy: Option<PathBuf>,
     #[arg(long, default_value_t = 0)]
     pub(crate) requests: usize,
+    /// For how many seconds something is left alone.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) rest: u64,
     /// How often something is changed.
     #[arg(long)]
     pub(crate) rounds: Option<usize>,

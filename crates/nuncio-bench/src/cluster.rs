@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nuncio_api::getambassador::crd::{CrdOptions, crds};
@@ -10,11 +10,12 @@ use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_echo::{Echo, free_port};
 use nuncio_sources::cluster::{Connection, Limits};
 use nuncio_sources::{Cluster, Watcher};
-use nuncio_testkube::Kubernetes;
+use nuncio_testkube::NOBODY;
 use serde_json::{Value, json};
 
 use crate::figure::{Figure, Figures};
 use crate::gateway::{Gateway, in_time, listens};
+use crate::rest::Audited;
 use crate::usage::{memory, milliseconds};
 
 pub(crate) const NAME: &str = "cluster";
@@ -26,8 +27,15 @@ const PATH: &str = "/probed/";
 /// Objects beside those of each Mapping.
 const BASE: usize = 3;
 
-pub(crate) async fn measure(size: usize, envoy: &Path) -> anyhow::Result<Vec<Figure>> {
-    let kubernetes = Kubernetes::start().await?;
+/// `rest` is how long requests are counted while nothing changes.
+pub(crate) async fn measure(
+    size: usize,
+    envoy: &Path,
+    rest: Duration,
+) -> anyhow::Result<Vec<Figure>> {
+    let audit = tempfile::tempdir()?;
+    let audited = Audited::start(audit.path()).await?;
+    let kubernetes = &audited.kubernetes;
     let upstream = Echo::new("bench")
         .start((Ipv4Addr::LOCALHOST, 0).into())
         .await?;
@@ -46,7 +54,8 @@ pub(crate) async fn measure(size: usize, envoy: &Path) -> anyhow::Result<Vec<Fig
     let mut figures = Figures::new(NAME, size);
     let before = memory()?;
     let started = Instant::now();
-    let connection = Connection::by_kubeconfig(&kubernetes.kubeconfig(), None).await?;
+    let connection = Connection::by_kubeconfig(&kubernetes.kubeconfig(), Some(NOBODY)).await?;
+    let client = connection.client();
     let limits = Limits::default();
     let mut cluster = Cluster::start(connection, limits, files.path().join("kept"));
     let first = in_time(async {
@@ -78,9 +87,13 @@ pub(crate) async fn measure(size: usize, envoy: &Path) -> anyhow::Result<Vec<Fig
         "MiB",
         (memory()? - before) as f64 / f64::from(1 << 20),
     );
+    let asked = audited
+        .asked_a_minute(&cluster, client, gateway.served(), rest)
+        .await;
     gateway.stop().await;
     let status = answered.context("no request was served")?;
     anyhow::ensure!(status == 200, "the first answer is {status}");
+    figures.add("API requests a minute at rest", "", asked?);
     Ok(figures.finish())
 }
 

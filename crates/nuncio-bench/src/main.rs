@@ -28,6 +28,7 @@ mod gateway;
 mod instructions;
 mod manifests;
 mod plain;
+mod rest;
 mod routing;
 mod served;
 mod tls;
@@ -164,6 +165,7 @@ fn measure(
         folder,
         envoy: &args.envoy,
         requests: args.requests,
+        rest: args.rest,
     };
     let mut figures = Vec::new();
     for run in 1..=runs {

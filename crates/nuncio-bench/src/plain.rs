@@ -15,7 +15,7 @@ const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v
 const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 const EXT_AUTHZ: &str = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz";
 const RATE_LIMIT: &str = "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit";
-const LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+const LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
 /// Emissary's.
 const LOG_FORMAT: &str = "ACCESS [%START_TIME%] \"%REQ(:METHOD)% \
     %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% \
@@ -92,10 +92,9 @@ pub(crate) fn bootstrap(
         "@type": CONNECTION_MANAGER,
         "stat_prefix": "ingress",
         "access_log": [{
-            "name": "envoy.access_loggers.file",
+            "name": "envoy.access_loggers.stdout",
             "typed_config": {
                 "@type": LOG,
-                "path": "/dev/fd/1",
                 "log_format": { "text_format_source": { "inline_string": LOG_FORMAT } }
             }
         }],

@@ -56,6 +56,8 @@ fn everything_is_measured() {
         "10",
         "--requests",
         "20",
+        "--rest",
+        "5",
     ];
     let output = bench(folder.path(), &sizes);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -87,6 +89,7 @@ fn everything_is_measured() {
         ("served", "Mapping: file / prepared", vec![20]),
         ("cluster", "to the first request", vec![20]),
         ("cluster", "memory", vec![20]),
+        ("cluster", "API requests a minute at rest", vec![20]),
         ("busy", "alone: 99 %", vec![20]),
         ("busy", "one route after the other: 99 %", vec![20]),
         ("busy", "all routes again and again: 99 %", vec![20]),

@@ -1,10 +1,11 @@
-//! Access logs: [`AccessLog`] → `envoy.extensions.access_loggers.file.v3.FileAccessLog`,
-//! [`LogService`] → `envoy.extensions.access_loggers.grpc.v3`.
+//! Access logs: [`AccessLog`] → `envoy.extensions.access_loggers.file.v3.FileAccessLog`, or
+//! `stream.v3.StdoutAccessLog`; [`LogService`] → `envoy.extensions.access_loggers.grpc.v3`.
 
 use nuncio_envoy_api::envoy::config::accesslog::v3 as accesslog;
 use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::extensions::access_loggers::file::v3 as file_log;
 use nuncio_envoy_api::envoy::extensions::access_loggers::grpc::v3 as grpc_log;
+use nuncio_envoy_api::envoy::extensions::access_loggers::stream::v3 as stream_log;
 use nuncio_envoy_api::google::protobuf::value::Kind;
 use nuncio_envoy_api::google::protobuf::{Any, ListValue, NullValue, Struct, Value};
 use nuncio_envoy_api::pack;
@@ -14,19 +15,31 @@ use nuncio_model::value::HeaderName;
 
 use crate::proto::{duration, grpc_service, inline_string, uint32};
 
+/// Standard output, as a path. It cannot always be opened as a file: it may be a socket, as under
+/// systemd, or another user's. Envoy has it open already, and writes the same there.
+const STANDARD_OUTPUT: &[&str] = &["/dev/fd/1", "/dev/stdout", "/proc/self/fd/1"];
+
 pub(crate) fn access_log(log: &AccessLog) -> accesslog::AccessLog {
     use core::substitution_format_string::Format;
     use file_log::file_access_log::AccessLogFormat as FileFormat;
+    use stream_log::stdout_access_log::AccessLogFormat as StreamFormat;
     let format = match &log.format {
         AccessLogFormat::Text(line) => Format::TextFormatSource(inline_string(line.as_str())),
         AccessLogFormat::Json(fields) => Format::JsonFormat(object(fields)),
     };
+    let format = core::SubstitutionFormatString {
+        format: Some(format),
+        ..Default::default()
+    };
+    if STANDARD_OUTPUT.contains(&&*log.path) {
+        let stream = stream_log::StdoutAccessLog {
+            access_log_format: Some(StreamFormat::LogFormat(format)),
+        };
+        return logger("envoy.access_loggers.stdout", pack(&stream));
+    }
     let file = file_log::FileAccessLog {
         path: log.path.to_string(),
-        access_log_format: Some(FileFormat::LogFormat(core::SubstitutionFormatString {
-            format: Some(format),
-            ..Default::default()
-        })),
+        access_log_format: Some(FileFormat::LogFormat(format)),
     };
     logger("envoy.access_loggers.file", pack(&file))
 }

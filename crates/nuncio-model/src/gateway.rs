@@ -6,9 +6,10 @@ use serde::Serialize;
 use crate::cluster::{Cluster, EndpointSet};
 use crate::filter::HttpFilter;
 use crate::listener::{DatagramListener, Listener, Ready};
+use crate::report::Origin;
 use crate::route::RouteTable;
 use crate::runtime::Runtime;
-use crate::tls::Secret;
+use crate::tls::{Secret, SecretKind};
 
 /// Things by their names. Two that differ in a few entries share all others, and are compared in no
 /// more time than that takes.
@@ -29,4 +30,20 @@ pub struct Gateway {
     /// What has no name of its own: the process's flags, and its port for probes.
     pub runtime: Runtime,
     pub ready: Option<Ready>,
+}
+
+impl Gateway {
+    /// Has a secret of this name, unless there is one, which is the same then; returns the name.
+    pub fn keep_secret(&mut self, name: String, origin: Origin, kind: SecretKind) -> Arc<str> {
+        let name: Arc<str> = name.into();
+        let secret = || {
+            Arc::new(Secret {
+                name: Arc::clone(&name),
+                origin,
+                kind,
+            })
+        };
+        self.secrets.entry(Arc::clone(&name)).or_insert_with(secret);
+        name
+    }
 }

@@ -240,7 +240,7 @@ pub struct CertificateDetails {
     pub uri: bool,
 }
 
-/// A line for each request (`access_loggers.file`).
+/// A line for each request, in a file or on standard output.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct AccessLog {
     pub path: Arc<str>,

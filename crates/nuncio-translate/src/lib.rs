@@ -28,6 +28,7 @@ use endpoints::EndpointReads;
 use gateway_api::{Fragment, Surroundings};
 use getambassador::{Attached, Inventory, Kept};
 use ingress::Ingresses;
+use nuncio_api::core::SecretName;
 use nuncio_model::cluster::Endpoint;
 use nuncio_model::consul::ConsulService;
 use nuncio_model::{Gateway, Report};
@@ -48,6 +49,8 @@ pub struct Translation {
     pub attached: Attached,
     /// Files that resources name, read or not.
     pub files: BTreeSet<Arc<str>>,
+    /// Secrets that were read, there or not: no others count.
+    pub secrets: BTreeSet<SecretName>,
     /// Services that are looked for in a Consul.
     pub consul: BTreeSet<Arc<ConsulService>>,
     /// Those of them whose endpoints stand among those of another.
@@ -106,7 +109,8 @@ impl Translator {
         read: impl Fn(&str) -> Result<String, String>,
     ) -> Translation {
         loop {
-            let mut translation = self.translate_once(store);
+            let (mut translation, secrets) = store::secrets_read(|| self.translate_once(store));
+            translation.secrets = secrets;
             if !store.read_files(&translation.files, &read) {
                 self.endpoint_reads = std::mem::take(&mut translation.endpoint_reads);
                 let joined = std::mem::take(&mut translation.joined_consul);
@@ -121,6 +125,9 @@ impl Translator {
         let changed = store.take_changed();
         let ingresses = self.ingresses.take();
         let ingresses = ingresses.filter(|(_, reads)| !changed.has_any(reads));
+        if let Some((_, reads)) = &ingresses {
+            store::read_again(reads);
+        }
         let made_changed = ingresses.is_none();
         let anew = || store::record(|| ingress::translate(store, &self.settings));
         let (ingresses, reads) = ingresses.unwrap_or_else(anew);
@@ -136,6 +143,9 @@ impl Translator {
             .gateways
             .take()
             .filter(|(_, around, reads)| *around == surroundings && !changed.has_any(reads));
+        if let Some((_, _, reads)) = &gateways {
+            store::read_again(reads);
+        }
         let (settings, kept) = (&self.settings, &mut self.kept_routes);
         let anew = || {
             let translate =

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nuncio_api::core::SecretName;
+use nuncio_api::{ObjectKey, RawObject};
 use nuncio_envoy::Encoder;
 use nuncio_envoy_api::resource::{ResourceType, Snapshot};
 use nuncio_model::cluster::Endpoint;
@@ -15,7 +17,9 @@ use nuncio_model::{Entry, Gateway, Origin, Report, ResourceId};
 use nuncio_sources::ChangeSet;
 use nuncio_sources::consul::News;
 use nuncio_translate::getambassador::{Attached, Inventory};
-use nuncio_translate::{Elements, Settings, Store, Touched, Translator, gateway_api, ingress};
+use nuncio_translate::{
+    Elements, Settings, Store, Touched, Translation, Translator, gateway_api, ingress,
+};
 use nuncio_xds::{Refusal, Status};
 use tokio::sync::watch;
 
@@ -75,6 +79,10 @@ pub enum Recomputed {
     Endpoints(usize),
 }
 
+/// Has a source follow these Secrets and no others. Returns those that it has not told of because
+/// they are new, or `None` before it knows anything.
+pub type FollowSecrets = Box<dyn Fn(&BTreeSet<SecretName>) -> Option<Vec<RawObject>> + Send>;
+
 /// Turns change sets into snapshots.
 pub struct Engine {
     store: Store,
@@ -85,6 +93,9 @@ pub struct Engine {
     /// What is left out because Envoy refused it.
     quarantine: Quarantine,
     ports: Ports,
+    follow_secrets: Option<FollowSecrets>,
+    /// Those that are followed; all are before it is known which are wanted.
+    secrets: Option<BTreeSet<SecretName>>,
     served: watch::Sender<Arc<Served>>,
 }
 
@@ -98,8 +109,15 @@ impl Engine {
             files: NamedFiles::default(),
             quarantine: Quarantine::default(),
             ports: Ports::default(),
+            follow_secrets: None,
+            secrets: None,
             served: watch::Sender::new(Arc::default()),
         }
+    }
+
+    /// Holds none but the Secrets that are wanted.
+    pub fn follow_secrets(&mut self, follow: FollowSecrets) {
+        self.follow_secrets = Some(follow);
     }
 
     pub fn served(&self) -> watch::Receiver<Arc<Served>> {
@@ -109,13 +127,7 @@ impl Engine {
     /// Takes a change set up and publishes what comes of it.
     pub fn apply(&mut self, changes: ChangeSet) -> Arc<Served> {
         let started = Instant::now();
-        let change = self.served.borrow().change + 1;
-        let back = self
-            .quarantine
-            .changed(&changes.upserted, &changes.deleted, change);
-        if back {
-            self.store.leave_out(self.quarantine.origins());
-        }
+        let back = self.let_back(&changes.upserted, &changes.deleted);
         let touched = self.store.apply(changes.upserted, &changes.deleted);
         let ports = self.ports.changed(&self.store);
         if ports {
@@ -134,6 +146,16 @@ impl Engine {
         let mut served = endpoints.unwrap_or_else(|| self.translated());
         served.took.reading = reading;
         self.publish(served, started)
+    }
+
+    /// Lets those come back that were left out and whose time has come. Whether there are any.
+    fn let_back(&mut self, upserted: &[RawObject], deleted: &[ObjectKey]) -> bool {
+        let change = self.served.borrow().change + 1;
+        let back = self.quarantine.changed(upserted, deleted, change);
+        if back {
+            self.store.leave_out(self.quarantine.origins());
+        }
+        back
     }
 
     /// What is served, with other endpoints. `None` if they change more than themselves.
@@ -263,8 +285,7 @@ impl Engine {
 
     fn translated(&mut self) -> Served {
         let started = Instant::now();
-        let read = |path: &str| self.files.read(path);
-        let translation = self.translator.translate(&mut self.store, read);
+        let translation = self.translate();
         self.files.keep(&translation.files);
         self.store.keep_consul(&translation.consul);
         let translating = started.elapsed();
@@ -314,6 +335,49 @@ impl Engine {
                 ..Took::default()
             },
         }
+    }
+
+    /// Translates with the Secrets that are wanted: one may show that others are.
+    fn translate(&mut self) -> Translation {
+        loop {
+            let read = |path: &str| self.files.read(path);
+            let translation = self.translator.translate(&mut self.store, read);
+            let came = self.follow(&translation.secrets);
+            if came.is_empty() {
+                return translation;
+            }
+            self.let_back(&came, &[]);
+            self.store.apply(came, &[]);
+        }
+    }
+
+    /// Has the Secrets followed that are wanted, and returns those that are new. Where there are none,
+    /// no others are held from then on.
+    fn follow(&mut self, wanted: &BTreeSet<SecretName>) -> Vec<RawObject> {
+        let Some(follow) = &self.follow_secrets else {
+            return Vec::new();
+        };
+        let known = self.secrets.as_ref();
+        if !known.is_some_and(|known| wanted.is_subset(known)) {
+            let all: BTreeSet<_> = known.into_iter().flatten().chain(wanted).cloned().collect();
+            let Some(came) = follow(&all) else {
+                return Vec::new();
+            };
+            self.secrets = Some(all);
+            if !came.is_empty() {
+                return came;
+            }
+        }
+        // What is left out may be so for a Secret, and comes back with it.
+        if self.quarantine.is_empty() && self.secrets.as_ref() != Some(wanted) {
+            follow(wanted);
+            self.secrets = Some(wanted.clone());
+        }
+        if let Some(secrets) = &self.secrets {
+            self.store.keep_secrets(secrets);
+            self.quarantine.keep_secrets(secrets);
+        }
+        Vec::new()
     }
 
     fn publish(&self, served: Served, started: Instant) -> Arc<Served> {

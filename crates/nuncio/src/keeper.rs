@@ -47,6 +47,11 @@ impl Keeper {
         self.changes.send_replace(());
     }
 
+    /// Where to say so. [`Keeper::finish`] waits until nobody can any more.
+    pub(crate) fn changes(&self) -> watch::Sender<()> {
+        self.changes.clone()
+    }
+
     /// What keeps it from keeping.
     pub(crate) fn problem(&self) -> watch::Receiver<Option<Entry>> {
         self.problem.clone()

@@ -30,5 +30,5 @@ mod resources;
 pub mod run;
 mod signals;
 mod source;
-mod status;
+pub mod status;
 pub mod supervisor;

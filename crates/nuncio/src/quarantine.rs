@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use nuncio_api::core::SecretName;
 use nuncio_api::{ObjectKey, RawObject, gateway_api, getambassador, ingress, policy};
 use nuncio_model::{Entry, Origin, Reason, ResourceId, Severity};
 
@@ -125,6 +126,30 @@ impl Quarantine {
             }
         }
         self.left_out.len() != before
+    }
+
+    /// Whether nothing is left out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left_out.is_empty()
+    }
+
+    /// Forgets all Secrets but these.
+    pub(crate) fn keep_secrets(&mut self, wanted: &BTreeSet<SecretName>) {
+        let first = ObjectKey {
+            group: String::new(),
+            kind: "Secret".to_owned(),
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let secrets = self.known.range(first..).map(|(key, _)| key);
+        let secrets = secrets.take_while(|key| key.group.is_empty() && key.kind == "Secret");
+        let is_other = |key: &&ObjectKey| {
+            !wanted.contains(&(key.namespace.as_str().into(), key.name.as_str().into()))
+        };
+        let others: Vec<_> = secrets.filter(is_other).cloned().collect();
+        for key in &others {
+            self.known.remove(key);
+        }
     }
 
     pub(crate) fn origins(&self) -> BTreeSet<Origin> {

@@ -127,6 +127,14 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let mut engine = Engine::new(store, settings);
     let mut source = Source::start(&args, &environment, state_dir.kept()).await?;
     let keeper = Keeper::start(source.contents(), state_dir.kept());
+    if let Some(cluster) = source.cluster() {
+        let (secrets, changes) = (cluster.secrets(), keeper.changes());
+        engine.follow_secrets(Box::new(move |wanted| {
+            let came = secrets.follow(wanted);
+            changes.send_replace(());
+            came
+        }));
+    }
     let status = status::start(&source, &args, &environment, &identity);
     let mut consul = consul::Services::start(environment.consul, state_dir.kept_consul());
     let first = tokio::select! {
@@ -140,7 +148,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
     let gauges = Arc::new(Gauges::new(&identity));
     let mut nothing_known = says_nothing(&first);
     let mut served = match nothing_known {
-        true => engine.apply(first),
+        true => tokio::task::block_in_place(|| engine.apply(first)),
         false => take_up(&ads, &gauges, || engine.apply(first)),
     };
     // No Envoy hears of services without endpoints before this.
@@ -272,52 +280,39 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
             changes = source.next() => {
                 // An Envoy that runs keeps what it has until there is something to say.
                 if nothing_known && says_nothing(&changes) {
-                    engine.apply(changes);
+                    tokio::task::block_in_place(|| engine.apply(changes));
                     continue;
                 }
                 nothing_known = false;
                 let written = status::written(&changes);
-                // Translation keeps a core busy; the ADS server has the others meanwhile.
-                let served = tokio::task::block_in_place(|| {
-                    take_up(&ads, &gauges, || engine.apply(changes))
-                });
+                let served = take_up(&ads, &gauges, || engine.apply(changes));
                 keeper.changed();
                 if let Some(status) = &status {
                     status.written(served.change, written);
                 }
             }
             news = consul.next() => {
-                tokio::task::block_in_place(|| {
-                    take_up(&ads, &gauges, || engine.consul_said(news));
-                });
+                take_up(&ads, &gauges, || engine.consul_said(news));
             }
             Ok(()) = xds.changed() => {
                 let status = xds.borrow_and_update().clone();
                 if engine.look_at_ports(&status, Instant::now()) {
-                    tokio::task::block_in_place(|| {
-                        take_up(&ads, &gauges, || engine.with_other_ports());
-                    });
+                    take_up(&ads, &gauges, || engine.with_other_ports());
                 }
                 isolation.look(&engine, &status);
             }
             () = until(engine.next_try_of_ports()) => {
-                tokio::task::block_in_place(|| {
-                    take_up(&ads, &gauges, || engine.try_ports(Instant::now()));
-                });
+                take_up(&ads, &gauges, || engine.try_ports(Instant::now()));
             }
             found = isolation.found() => {
                 if engine.found(found) {
-                    tokio::task::block_in_place(|| {
-                        take_up(&ads, &gauges, || engine.leave_out());
-                    });
+                    take_up(&ads, &gauges, || engine.leave_out());
                 }
                 isolation.look(&engine, &xds.borrow());
             }
             _ = files.tick() => {
                 if engine.files_changed() {
-                    tokio::task::block_in_place(|| {
-                        take_up(&ads, &gauges, || engine.read_files_again());
-                    });
+                    take_up(&ads, &gauges, || engine.read_files_again());
                 }
             }
             () = &mut end => break Ok(()),
@@ -332,9 +327,7 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         }
         let news = consul.follow(&engine.consul());
         if !news.is_empty() {
-            tokio::task::block_in_place(|| {
-                take_up(&ads, &gauges, || engine.consul_said(news));
-            });
+            take_up(&ads, &gauges, || engine.consul_said(news));
         }
     };
     if result.is_err()
@@ -343,6 +336,8 @@ async fn serve(args: RunArgs, environment: Environment) -> anyhow::Result<()> {
         let drained = envoy.drain_and_stop().await;
         tracing::info!(?drained, "ended");
     }
+    // It has something of the keeper.
+    drop(engine);
     keeper.finish().await;
     if let Some(status) = &status {
         status.finish().await;
@@ -366,10 +361,11 @@ fn says_nothing(changes: &ChangeSet) -> bool {
     changes.upserted.is_empty() && problems.any(|problem| unread(problem.reason))
 }
 
+/// Translation keeps a core busy, and may wait for Secrets; the ADS server has the others meanwhile.
 fn take_up(ads: &AdsServer, gauges: &Gauges, publish: impl FnOnce() -> Arc<Served>) -> Arc<Served> {
     let arrived = Instant::now();
     gauges.changes.inc();
-    let served = publish();
+    let served = tokio::task::block_in_place(publish);
     gauges.translation.observe(arrived.elapsed().as_secs_f64());
     gauges.expect(ads.set_snapshot(Arc::clone(&served.snapshot)), arrived);
     // Envoy may have answered already, above all when nothing is to be sent.

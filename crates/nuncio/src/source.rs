@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use kube::Client;
-use nuncio_sources::cluster::{Connection, Limits, Standings};
+use nuncio_sources::cluster::{Connection, Limits, Secrets, Standings};
 use nuncio_sources::{ChangeSet, Cluster, Contents, Watcher};
 
 use crate::cli::RunArgs;
@@ -29,6 +29,11 @@ impl FollowedCluster {
     /// What the status of its objects says.
     pub(crate) fn standings(&self) -> Standings {
         self.cluster.standings()
+    }
+
+    /// Where to say which Secrets count.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.cluster.secrets()
     }
 }
 

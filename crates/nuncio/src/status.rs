@@ -58,7 +58,7 @@ pub(crate) fn written(changes: &ChangeSet) -> Vec<ResourceId> {
 }
 
 /// What is served, as far as a status says it.
-pub(crate) fn scene(served: &Served, report: Report) -> Scene {
+pub fn scene(served: &Served, report: Report) -> Scene {
     Scene {
         change: served.change,
         report: Arc::new(report),

@@ -321,10 +321,9 @@ fn elide(value: &mut Value) {
 
 /// Emissary's line on standard output, and nothing else.
 fn is_usual_log(logs: &Value) -> bool {
-    let file = &logs[0]["typed_config"];
-    let line = &file["log_format"]["text_format_source"]["inline_string"];
+    let line = &logs[0]["typed_config"]["log_format"]["text_format_source"]["inline_string"];
     logs[1].is_null()
-        && file["path"] == "/dev/fd/1"
+        && logs[0]["name"] == "envoy.access_loggers.stdout"
         && line
             .as_str()
             .is_some_and(|line| line.starts_with("ACCESS ["))

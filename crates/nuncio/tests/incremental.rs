@@ -3,17 +3,22 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+#[path = "support/mod.rs"]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use nuncio::engine::{Engine, Recomputed, Served};
 use nuncio::quarantine::Found;
+use nuncio_api::core::SecretName;
 use nuncio_api::{ObjectKey, RawObject};
+use nuncio_echo::certs;
 use nuncio_envoy_api::envoy::config::route::v3::RouteConfiguration;
 use nuncio_envoy_api::resource::ResourceType;
 use nuncio_model::{Origin, Reason, ResourceId};
 use nuncio_sources::{ChangeSet, manifest};
-use nuncio_translate::{Scope, Settings, Store};
+use nuncio_translate::{Scope, ServiceType, Settings, Store};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -22,15 +27,19 @@ use prost::Message;
 
 const TREE_STEPS: usize = 250;
 
+const RESOLVER: &str = "apiVersion: getambassador.io/v3alpha1\nkind: KubernetesEndpointResolver\n\
+    metadata: {name: endpoint, namespace: default}\nspec: {}\n";
+
 /// Without NUNCIO_STEPS.
 const STEPS: usize = 1_000;
 
 /// Each in several states; an empty one is its absence.
 fn resource() -> impl Strategy<Value = (String, String)> {
     let number = 0..4u32;
+    // So many that hardly one is the last of its Service: then more changes than endpoints.
     let slice = (
-        number.clone(),
-        select(vec!["a", "b", "c", "none"]),
+        0..8u32,
+        select(vec!["a", "a", "b", "b", "c", "none"]),
         endpoints(),
         ports(),
     )
@@ -66,6 +75,7 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         select(vec!["a", "a", "b", "c:81", "d", "https://a", "9.9.9.9", "a, load_balancer: {policy: nonsense}"]),
         prop::collection::vec(
             select(vec![
+                "resolver: endpoint",
                 "resolver: endpoint",
                 "connect_timeout_ms: 1000",
                 "connect_timeout_ms: 2000",
@@ -105,11 +115,12 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         select(vec!["\"*\"", "a.example", "b.example", "\"*.example\""]),
         select(vec!["", ", mappingSelector: {matchLabels: {who: x}}", ", mappingSelector: {matchLabels: {who: y}}"]),
         select(vec!["Route", "Redirect", "Reject"]),
+        select(vec!["", ", tlsSecret: {name: other}", ", tlsSecret: {name: s}", ", tlsSecret: {name: gone}, tlsContext: {name: t}"]),
     )
-        .prop_map(|(n, hostname, selector, action)| {
+        .prop_map(|(n, hostname, selector, action, tls)| {
             let text = format!(
                 "apiVersion: getambassador.io/v3alpha1\nkind: Host\nmetadata: {{name: h{n}, namespace: default}}\n\
-                 spec: {{hostname: {hostname}, requestPolicy: {{insecure: {{action: {action}}}}}{selector}}}\n"
+                 spec: {{hostname: {hostname}, requestPolicy: {{insecure: {{action: {action}}}}}{selector}{tls}}}\n"
             );
             (format!("Host h{n}"), text)
         });
@@ -182,6 +193,13 @@ fn resource() -> impl Strategy<Value = (String, String)> {
             );
             ("TLSContext t".to_owned(), text)
         });
+    let secret = (select(vec!["s", "gone", "other"]), 0..3usize).prop_map(|(name, content)| {
+        let text = match SECRETS.get(content) {
+            Some(pair) => support::tls_secret(name, pair).replace("name: ", "namespace: default, name: "),
+            None => format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: default}}\ndata: {{ca.crt: AAAA}}\n"),
+        };
+        (format!("Secret {name}"), text)
+    });
     // What an annotation defines is a Mapping of the same name as others are.
     let annotated = (select(vec!["a", "b"]), select(vec!["m0", "m9"]), select(vec!["/0/", "/9/"])).prop_map(|(name, mapping, prefix)| {
         let text = format!(
@@ -195,7 +213,7 @@ fn resource() -> impl Strategy<Value = (String, String)> {
     let fixed = select(vec![
         ("Listener l", "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {name: l, namespace: default}\nspec: {port: 8080, protocol: HTTP, securityModel: XFP, hostBinding: {namespace: {from: ALL}}}\n"),
         ("Listener l", "apiVersion: getambassador.io/v3alpha1\nkind: Listener\nmetadata: {name: l, namespace: default}\nspec: {port: 8080, protocol: HTTP, securityModel: INSECURE, hostBinding: {namespace: {from: ALL}}}\n"),
-        ("KubernetesEndpointResolver endpoint", "apiVersion: getambassador.io/v3alpha1\nkind: KubernetesEndpointResolver\nmetadata: {name: endpoint, namespace: default}\nspec: {}\n"),
+        ("KubernetesEndpointResolver endpoint", RESOLVER),
     ])
     .prop_map(|(name, text)| (name.to_owned(), text.to_owned()));
     let gateway = (
@@ -235,7 +253,7 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         prop_oneof![
             2 => gateway, 5 => route,
             24 => slice, 3 => endpoints, 3 => service, 12 => mapping, 1 => fixed, 3 => host,
-            2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 1 => annotated, 2 => auth, 1 => limits,
+            2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 3 => secret, 1 => annotated, 2 => auth, 1 => limits,
         ],
         present,
     )
@@ -276,6 +294,69 @@ fn engine() -> Engine {
     Engine::new(Store::new(scope), settings)
 }
 
+/// What Secrets have.
+static SECRETS: LazyLock<[certs::Pair; 2]> =
+    LazyLock::new(|| [(); 2].map(|()| certs::self_signed(&["a.example"])));
+
+/// The Secrets that a source has, and those that it follows.
+#[derive(Default)]
+struct Secrets {
+    all: BTreeMap<SecretName, RawObject>,
+    followed: Option<BTreeSet<SecretName>>,
+    /// How many were told of because they are wanted.
+    told: usize,
+}
+
+impl Secrets {
+    fn follow(&mut self, wanted: &BTreeSet<SecretName>) -> Vec<RawObject> {
+        let Some(before) = self.followed.replace(wanted.clone()) else {
+            return Vec::new();
+        };
+        let new = wanted.difference(&before);
+        let new: Vec<_> = new.filter_map(|name| self.all.get(name).cloned()).collect();
+        self.told += new.len();
+        new
+    }
+
+    /// Takes a change up, of which there remains what is followed.
+    fn pass(&mut self, change: &mut ChangeSet) {
+        let name = |key: &ObjectKey| {
+            let name = (key.namespace.as_str().into(), key.name.as_str().into());
+            (key.kind == "Secret").then_some(name)
+        };
+        let followed = self.followed.clone();
+        let is_followed = |name: &SecretName| {
+            followed
+                .as_ref()
+                .is_none_or(|followed| followed.contains(name))
+        };
+        change.upserted.retain(|object| {
+            let Some(name) = name(&object.key()) else {
+                return true;
+            };
+            self.all.insert(name.clone(), object.clone());
+            is_followed(&name)
+        });
+        change.deleted.retain(|key| {
+            let Some(name) = name(key) else {
+                return true;
+            };
+            self.all.remove(&name);
+            is_followed(&name)
+        });
+    }
+}
+
+/// One that holds none but the Secrets that are wanted.
+fn engine_of(secrets: &Arc<Mutex<Secrets>>) -> Engine {
+    let mut engine = engine();
+    let secrets = Arc::clone(secrets);
+    engine.follow_secrets(Box::new(move |wanted| {
+        Some(secrets.lock().unwrap().follow(wanted))
+    }));
+    engine
+}
+
 /// Says where two things differ.
 #[track_caller]
 fn assert_same<T: PartialEq + std::fmt::Debug>(step: usize, served: &T, cold: &T) {
@@ -291,8 +372,16 @@ fn what_is_left_uncomputed_is_as_it_was() {
     let mut runner = TestRunner::deterministic();
     let changes = prop::collection::vec(resource(), 1..3);
     let mut state: BTreeMap<String, (ObjectKey, String)> = BTreeMap::new();
-    let mut incremental = engine();
-    let mut served: Arc<Served> = incremental.apply(ChangeSet::default());
+    let secrets = Arc::new(Mutex::new(Secrets::default()));
+    let mut incremental = engine_of(&secrets);
+    // Without it hardly any Mapping has endpoints.
+    let resolver = objects(RESOLVER).remove(0);
+    let name = "KubernetesEndpointResolver endpoint".to_owned();
+    state.insert(name, (resolver.key(), RESOLVER.to_owned()));
+    let mut served: Arc<Served> = incremental.apply(ChangeSet {
+        upserted: vec![resolver],
+        ..ChangeSet::default()
+    });
     let mut fast = 0;
     let steps = std::env::var("NUNCIO_STEPS").map_or(STEPS, |steps| steps.parse().unwrap());
     for step in 0..steps {
@@ -310,6 +399,7 @@ fn what_is_left_uncomputed_is_as_it_was() {
             state.insert(name, (object.key(), text));
             change.upserted.push(object);
         }
+        secrets.lock().unwrap().pass(&mut change);
         let before = Arc::clone(&served);
         served = incremental.apply(change);
         if let Recomputed::Endpoints(changed) = served.recomputed {
@@ -340,6 +430,8 @@ fn what_is_left_uncomputed_is_as_it_was() {
     }
     // Endpoints alone were computed anew often enough to have been tried.
     assert!(fast > steps / 40, "only {fast} of {steps}");
+    let told = secrets.lock().unwrap().told;
+    assert!(told > steps / 200, "only {told} Secrets in {steps}");
 }
 
 /// What is left out is input: the order in which it came about does not count, and nothing else
@@ -485,4 +577,46 @@ fn what_is_left_out_stays_so_until_it_changes() {
     assert!(!blame(&mut incremental, changed.change - 1));
     let now = engine().apply(change(&[listener, &a, &mapping("b", "other"), &c].concat()));
     assert_eq!(changed.snapshot, now.snapshot);
+}
+
+/// The labels of nuncio's pod select its own Service: others are nothing to Gateways.
+#[test]
+fn services_of_others_make_no_gateway_again() {
+    const LABEL: &str = "app.kubernetes.io/component: ambassador-service";
+    let scope = Scope::default();
+    let settings = Settings {
+        pod_labels: Some([("app".to_owned(), "nuncio".to_owned())].into()),
+        gateway_services: Some(ServiceType::LoadBalancer),
+        ..Settings::new(&scope)
+    };
+    let mut engine = Engine::new(Store::new(scope), settings);
+    let mut change = |text: &str| {
+        engine.apply(ChangeSet {
+            upserted: objects(text),
+            ..ChangeSet::default()
+        })
+    };
+    let service = |name: &str, labels: &str, port: u16| {
+        format!(
+            "apiVersion: v1\nkind: Service\n\
+             metadata: {{name: {name}, namespace: default, labels: {{{labels}}}}}\n\
+             spec: {{selector: {{app: nuncio}}, ports: [{{port: {port}}}]}}\n---\n"
+        )
+    };
+    let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
+        metadata: {name: g, namespace: default, generation: 1}\n\
+        spec: {gatewayClassName: emissary, listeners: [{name: http, port: 8090, protocol: HTTP}]}\n---\n";
+    let own = service("own", LABEL, 80);
+    let before = change(&[gateway, &own, &service("other", "", 80)].concat());
+    let same = |one: &Served, other: &Served| {
+        Arc::ptr_eq(&one.infrastructure, &other.infrastructure)
+            && Arc::ptr_eq(&one.gateway_status, &other.gateway_status)
+    };
+    let after = change(&(service("other", "", 81) + &service("new", "", 80)));
+    assert!(same(&before, &after));
+    // One that may be nuncio's own is not.
+    let after = change(&service("new", LABEL, 80));
+    assert!(!same(&before, &after));
+    let last = change(&service("own", LABEL, 81));
+    assert!(!same(&after, &last));
 }

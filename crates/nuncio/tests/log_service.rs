@@ -1,11 +1,12 @@
 //! Access logs that are sent to a service: a server of Envoy's protocol gets entries of requests, and
 //! one that is slow or away means nothing for the requests. What each field does is in
-//! `tests/traffic/log-service`.
+//! `tests/traffic/log-service`. Beside them the one on standard output.
 
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -21,6 +22,8 @@ use nuncio_envoy_api::envoy::service::accesslog::v3::{
     StreamAccessLogsMessage, StreamAccessLogsResponse,
 };
 use support::{DEADLINE, Gateway, LOOK, free_port};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use tonic::transport::Server;
@@ -89,6 +92,10 @@ struct Scene {
 
 impl Scene {
     async fn start(log_service: SocketAddr) -> Self {
+        Self::start_under(&[], log_service).await
+    }
+
+    async fn start_under(launcher: &[&str], log_service: SocketAddr) -> Self {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let web = Echo::new("web").start(any_port).await.unwrap();
         let port = free_port();
@@ -115,7 +122,8 @@ spec: {{service: \"{log_service}\", driver: http, protocol_version: v3}}
 ",
             web.address()
         );
-        let gateway = Gateway::start(&[("all.yaml", manifests)]).await;
+        let launcher = launcher.iter().map(OsString::from).collect();
+        let gateway = Gateway::start_under(launcher, &[("all.yaml", manifests)], &[]).await;
         let target = Target::cleartext(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let client = Client::connect(&target, Protocol::Http1).await.unwrap();
         Self {
@@ -181,5 +189,30 @@ async fn a_service_that_says_nothing_costs_no_request() {
     for _ in 0..200 {
         scene.ask("/").await;
     }
+    scene.gateway.terminate().await;
+}
+
+/// Standard output that is a socket cannot be opened once more, as a file or a pipe can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_output_may_be_a_socket() {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let output = TcpListener::bind(any_port).await.unwrap();
+    let port = output.local_addr().unwrap().port();
+    let to_socket = format!("exec \"$@\" >/dev/tcp/127.0.0.1/{port}");
+    let launcher = ["bash", "-c", to_socket.as_str(), "bash"];
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let mut scene = Scene::start_under(&launcher, nobody).await;
+    scene.ask("/asked").await;
+    let (stream, _) = output.accept().await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let line = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("nuncio runs");
+            if line.starts_with("ACCESS [") && line.contains(" /asked ") {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, line).await.expect("a line comes");
     scene.gateway.terminate().await;
 }

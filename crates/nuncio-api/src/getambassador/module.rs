@@ -248,9 +248,9 @@ pub struct ModuleConfig {
     ///
     /// Envoy: `FileAccessLog.log_format`.
     pub envoy_log_format: Option<Value>,
-    /// File of the access log, `/dev/fd/1` when absent.
+    /// File of the access log, `/dev/fd/1` when absent: standard output, whatever that is.
     ///
-    /// Envoy: `FileAccessLog.path`.
+    /// Envoy: `FileAccessLog.path`, `StdoutAccessLog`.
     pub envoy_log_path: Option<String>,
 
     /// `http.max_requests_per_io_cycle`, `overload.premature_reset_min_stream_lifetime_seconds`,

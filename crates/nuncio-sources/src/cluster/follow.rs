@@ -25,7 +25,7 @@ use super::trouble::Trouble;
 /// Between two tries, the first time and at most. An API server that is back is not to be waited
 /// for: what it has to say may be that endpoints are gone.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// After so long without trouble, the next is the first again.
 const FORGOTTEN: Duration = Duration::from_secs(60);

@@ -52,7 +52,11 @@ pub(super) fn for_gateway_api(custom: &[Kind]) -> Vec<Kind> {
 }
 
 fn core_kind(kind: &str, plural: &str, namespaced: bool) -> Kind {
-    let gvk = GroupVersionKind::gvk("", "v1", kind);
+    self::kind("", kind, plural, namespaced)
+}
+
+fn kind(group: &str, kind: &str, plural: &str, namespaced: bool) -> Kind {
+    let gvk = GroupVersionKind::gvk(group, "v1", kind);
     Kind {
         resource: ApiResource::from_gvk_with_plural(&gvk, plural),
         namespaced,
@@ -60,34 +64,22 @@ fn core_kind(kind: &str, plural: &str, namespaced: bool) -> Kind {
     }
 }
 
+/// Secrets, but for those that can hold no certificate.
+pub(super) fn secrets() -> Kind {
+    Kind {
+        fields: Some(NOT_FOR_TLS),
+        ..core_kind("Secret", "secrets", true)
+    }
+}
+
 /// What every cluster has. Endpoints are not among it: each of them is an EndpointSlice too.
 pub(super) fn built_in() -> Vec<Kind> {
-    let kind = |group, kind, plural, namespaced, fields| Kind {
-        resource: ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk(group, "v1", kind),
-            plural,
-        ),
-        namespaced,
-        fields,
-    };
     vec![
-        kind("", "Secret", "secrets", true, Some(NOT_FOR_TLS)),
-        kind("", "Service", "services", true, None),
-        kind(
-            "discovery.k8s.io",
-            "EndpointSlice",
-            "endpointslices",
-            true,
-            None,
-        ),
-        kind("networking.k8s.io", "Ingress", "ingresses", true, None),
-        kind(
-            "networking.k8s.io",
-            "IngressClass",
-            "ingressclasses",
-            false,
-            None,
-        ),
+        secrets(),
+        core_kind("Service", "services", true),
+        kind("discovery.k8s.io", "EndpointSlice", "endpointslices", true),
+        kind("networking.k8s.io", "Ingress", "ingresses", true),
+        kind("networking.k8s.io", "IngressClass", "ingressclasses", false),
     ]
 }
 

@@ -14,6 +14,7 @@ mod crds;
 mod follow;
 mod kinds;
 mod object;
+mod secrets;
 mod standing;
 mod state;
 mod trouble;
@@ -26,11 +27,13 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::runtime::watcher;
-use tokio::sync::{mpsc, oneshot};
+use nuncio_api::{Body, RawObject};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 pub use connect::{ConnectError, Connection};
+pub use secrets::Secrets;
 pub use standing::{Standing, StandingCondition, Standings};
 
 use crate::kept::{Content, Kept};
@@ -38,7 +41,8 @@ use crate::{ChangeSet, Contents};
 use crds::Definitions;
 use follow::News;
 use kinds::{Kind, KindId};
-use state::State;
+use secrets::Request;
+use state::{Question, State};
 
 /// A burst of changes ends when nothing came for so long.
 const QUIET: Duration = Duration::from_millis(5);
@@ -48,6 +52,9 @@ const LONGEST_BURST: Duration = Duration::from_millis(100);
 
 /// Between two tries whether the API server answers again.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// How long who wants a Secret waits for the API server's answer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How much may come before it is looked at.
 const QUEUE: usize = 1024;
@@ -68,12 +75,16 @@ impl Limits {
         kind.namespaced || self.namespace.is_none()
     }
 
+    /// What objects are selected by, beside what the user says.
+    fn field_selector<'a>(&'a self, fields: impl Iterator<Item = &'a str>) -> Option<String> {
+        let selectors: Vec<_> = fields.chain(self.field_selector.as_deref()).collect();
+        (!selectors.is_empty()).then(|| selectors.join(","))
+    }
+
     fn watcher_config(&self, fields: Option<&str>) -> watcher::Config {
-        let selectors = [fields, self.field_selector.as_deref()];
-        let selectors: Vec<_> = selectors.into_iter().flatten().collect();
         watcher::Config {
             label_selector: self.label_selector.clone(),
-            field_selector: (!selectors.is_empty()).then(|| selectors.join(",")),
+            field_selector: self.field_selector(fields.into_iter()),
             // Lists are not streamed: kube asks for those as the API server remembers them, which may
             // lack what was written just before.
             ..watcher::Config::default()
@@ -86,6 +97,7 @@ impl Limits {
 pub struct Cluster {
     changes: mpsc::Receiver<ChangeSet>,
     asked: mpsc::Sender<oneshot::Sender<Content>>,
+    wants: mpsc::UnboundedSender<Request>,
     standings: Standings,
     task: JoinHandle<()>,
 }
@@ -97,6 +109,7 @@ impl Cluster {
         // What changes while the last change set is not taken up goes into the next one.
         let (sender, changes) = mpsc::channel(1);
         let (asked, asks) = mpsc::channel(1);
+        let (wants, requests) = mpsc::unbounded_channel();
         let standings = Standings::default();
         let collector = Collector {
             standings: standings.clone(),
@@ -106,11 +119,14 @@ impl Cluster {
             kept,
             followers: BTreeMap::new(),
             tasks: JoinSet::new(),
+            asking: JoinSet::new(),
+            room: Arc::new(Semaphore::new(secrets::AT_ONCE)),
         };
-        let task = tokio::spawn(collector.run(sender, asks));
+        let task = tokio::spawn(collector.run(sender, asks, requests));
         Self {
             changes,
             asked,
+            wants,
             standings,
             task,
         }
@@ -128,6 +144,11 @@ impl Cluster {
     /// Where to ask for what there is to keep.
     pub fn contents(&self) -> Contents {
         Contents::of_cluster(self.asked.clone())
+    }
+
+    /// Where to say which Secrets count: all do before.
+    pub fn secrets(&self) -> Secrets {
+        Secrets::new(self.wants.clone())
     }
 
     /// What the status of its objects says.
@@ -151,6 +172,16 @@ struct Collector {
     followers: BTreeMap<KindId, AbortHandle>,
     /// Ends with the collector.
     tasks: JoinSet<()>,
+    /// Secrets that are asked for.
+    asking: JoinSet<(Question, Option<Body>)>,
+    room: Arc<Semaphore>,
+}
+
+/// Who waits for Secrets, and how long.
+struct Waiting {
+    asked: Vec<Question>,
+    until: Instant,
+    answer: std::sync::mpsc::Sender<Option<Vec<RawObject>>>,
 }
 
 impl Collector {
@@ -158,6 +189,7 @@ impl Collector {
         mut self,
         changes: mpsc::Sender<ChangeSet>,
         mut asks: mpsc::Receiver<oneshot::Sender<Content>>,
+        mut requests: mpsc::UnboundedReceiver<Request>,
     ) {
         let (known, mut definitions) = mpsc::channel(1);
         let (sender, mut news) = mpsc::channel(QUEUE);
@@ -165,7 +197,19 @@ impl Collector {
         let mut burst: Option<Burst> = None;
         let mut probe = None;
         let mut received = Vec::new();
+        let mut waiting: Option<Waiting> = None;
         loop {
+            if let Some(waiter) = waiting.take_if(|waiter| self.is_over(waiter)) {
+                // Whoever asked may have gone.
+                let _ = waiter.answer.send(Some(self.state.found(&waiter.asked)));
+            }
+            let patience = waiting.as_ref().map(|waiter| waiter.until);
+            let patience = async {
+                match patience {
+                    Some(until) => sleep_until(until).await,
+                    None => pending().await,
+                }
+            };
             let due = burst.as_ref().map(Burst::end);
             let room = async {
                 match due {
@@ -186,6 +230,16 @@ impl Collector {
                     let _ = asked.send(self.state.content());
                     continue;
                 }
+                Some(request) = requests.recv() => {
+                    // What was sent and is not there any more was taken up.
+                    waiting = self.want(request, changes.capacity() > 0);
+                }
+                Some(asked) = self.asking.join_next() => {
+                    if let Ok((question, body)) = asked {
+                        self.state.answered(question, body);
+                    }
+                }
+                () = patience => continue,
                 () = answers(&self.client, &mut probe), if self.state.unreachable() => {
                     self.state.reached();
                 }
@@ -211,6 +265,44 @@ impl Collector {
                 burst = Some(Burst::more(burst));
             }
         }
+    }
+
+    /// Has Secrets asked for of which nothing is known yet; who waits for that.
+    fn want(&mut self, request: Request, all_taken_up: bool) -> Option<Waiting> {
+        let Request { wanted, answer } = request;
+        let Some(asked) = self.state.want(wanted, all_taken_up) else {
+            let _ = answer.send(None);
+            return None;
+        };
+        for question in &asked {
+            let question = question.clone();
+            if !secrets::is_possible(&question.name, &self.limits) {
+                self.state.answered(question, None);
+                continue;
+            }
+            let (client, limits) = (self.client.clone(), Arc::clone(&self.limits));
+            let asking = secrets::ask(
+                client,
+                limits,
+                question.name.clone(),
+                Arc::clone(&self.room),
+            );
+            self.asking.spawn(async { (question, asking.await) });
+        }
+        // From an API server that is away there is nothing to wait for.
+        let patience = match self.state.unreachable() {
+            true => Duration::ZERO,
+            false => PATIENCE,
+        };
+        Some(Waiting {
+            asked,
+            until: Instant::now() + patience,
+            answer,
+        })
+    }
+
+    fn is_over(&self, waiter: &Waiting) -> bool {
+        waiter.until <= Instant::now() || !self.state.awaits(&waiter.asked)
     }
 
     /// Has every kind followed that there is, and no other.

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use kube::api::{ApiResource, GroupVersionKind};
+use nuncio_api::core::SecretName;
 use nuncio_api::getambassador::GROUP;
-use nuncio_api::{Body, ObjectKey, SourceRef};
+use nuncio_api::{Body, ObjectKey, RawObject, SourceRef};
 use nuncio_model::{Entry, Origin, Reason, Severity, Unread, guard};
 
 use super::follow::{Name, News, What};
-use super::kinds::{Kind, KindId};
+use super::kinds::{self, Kind, KindId};
 use super::trouble::{self, Trouble, server};
 use crate::ChangeSet;
 use crate::kept::{Content, Kept, KeptError, KeptFile, KeptObject, KeptRoot};
@@ -63,6 +64,31 @@ impl Held {
     }
 }
 
+/// Which Secrets count.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// All, before it was said which.
+    names: Option<BTreeSet<SecretName>>,
+    /// Those of which it is not known yet whether they are there, and which question is to say.
+    unanswered: BTreeMap<SecretName, u64>,
+    questions: u64,
+    /// Those in the last change set, while that may not have been taken up.
+    said: BTreeSet<SecretName>,
+}
+
+impl Wanted {
+    fn has(&self, name: &SecretName) -> bool {
+        self.names.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
+/// A Secret to be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) name: SecretName,
+    number: u64,
+}
+
 /// When everything was known, and whether to this process.
 #[derive(Clone, Copy, Debug)]
 enum ReadAt {
@@ -90,6 +116,7 @@ pub(super) struct State {
     not_kept: Option<Entry>,
     dirty: BTreeSet<ObjectKey>,
     said: Option<Said>,
+    wanted: Wanted,
 }
 
 /// The problems that stand, and what must not go unseen and was never read.
@@ -117,6 +144,7 @@ impl State {
             not_kept: None,
             dirty: BTreeSet::new(),
             said: None,
+            wanted: Wanted::default(),
         }
     }
 
@@ -192,12 +220,26 @@ impl State {
         else {
             return;
         };
+        let secrets = is_secrets(&id);
+        if let What::Changed(name, _) | What::Deleted(name) = &what
+            && secrets
+        {
+            // What was asked may be older.
+            self.wanted.unanswered.remove(name);
+            if !self.wanted.has(name) {
+                return;
+            }
+        }
         match what {
             What::Listed(name, body) => {
                 held.listing.insert(name, body);
             }
             What::Complete => {
-                let listed = std::mem::take(&mut held.listing);
+                let mut listed = std::mem::take(&mut held.listing);
+                if secrets {
+                    listed.retain(|name, _| self.wanted.has(name));
+                    self.wanted.unanswered.clear();
+                }
                 let gone = held
                     .objects
                     .keys()
@@ -241,6 +283,99 @@ impl State {
                 self.look();
             }
         }
+    }
+
+    /// Takes up which Secrets count from now on, and which are to be asked for, because nothing is
+    /// known of them. `None` before anything is said. Whoever wants them may have taken up all that was.
+    pub(super) fn want(
+        &mut self,
+        wanted: BTreeSet<SecretName>,
+        all_taken_up: bool,
+    ) -> Option<Vec<Question>> {
+        if !self.flowing {
+            return None;
+        }
+        if all_taken_up {
+            self.wanted.said.clear();
+        }
+        let id = kinds::secrets().id();
+        let held = self.kinds.get_mut(&id);
+        // Where they are not followed, a list is to come.
+        let followed = held.as_ref().is_some_and(|held| {
+            let denied = matches!(held.trouble, Some(Trouble::Forbidden(_) | Trouble::Missing));
+            held.settled && !denied
+        });
+        if let Some(held) = held {
+            held.objects.retain(|name, _| wanted.contains(name));
+        }
+        self.dirty
+            .retain(|key| secret_name(key).is_none_or(|name| wanted.contains(&name)));
+        let Wanted {
+            names,
+            unanswered,
+            questions,
+            ..
+        } = &mut self.wanted;
+        unanswered.retain(|name, _| wanted.contains(name));
+        let new = match names {
+            Some(before) if followed => wanted.difference(before).cloned().collect(),
+            _ => Vec::new(),
+        };
+        *names = Some(wanted);
+        let ask = |name: SecretName| {
+            *questions += 1;
+            unanswered.insert(name.clone(), *questions);
+            Question {
+                name,
+                number: *questions,
+            }
+        };
+        Some(new.into_iter().map(ask).collect())
+    }
+
+    /// Takes up what the API server has of a Secret.
+    pub(super) fn answered(&mut self, question: Question, body: Option<Body>) {
+        let Question { name, number } = question;
+        if self.wanted.unanswered.get(&name) != Some(&number) {
+            return;
+        }
+        self.wanted.unanswered.remove(&name);
+        let id = kinds::secrets().id();
+        let (Some(body), Some(held)) = (body, self.kinds.get_mut(&id)) else {
+            return;
+        };
+        self.dirty.insert(key(&id, &name));
+        // A list under way may have been made before it was there.
+        if !held.listing.is_empty() {
+            held.listing.insert(name.clone(), body.clone());
+        }
+        held.objects.insert(name, body);
+    }
+
+    /// Whether one of these is not answered yet.
+    pub(super) fn awaits(&self, asked: &[Question]) -> bool {
+        let unanswered = &self.wanted.unanswered;
+        asked
+            .iter()
+            .any(|question| unanswered.get(&question.name) == Some(&question.number))
+    }
+
+    /// Those of these Secrets that are there. They are in no change set then.
+    pub(super) fn found(&mut self, asked: &[Question]) -> Vec<RawObject> {
+        let id = kinds::secrets().id();
+        let mut found = Vec::new();
+        for Question { name, .. } in asked {
+            // In the last change set it may be otherwise, and that may be taken up after this.
+            let key = key(&id, name);
+            match self.wanted.said.contains(name) {
+                true => self.dirty.insert(key),
+                false => self.dirty.remove(&key),
+            };
+            let body = self.kinds.get(&id).and_then(|held| held.objects.get(name));
+            let object = body.and_then(|body| manifest::packed(SourceRef::Cluster, body).ok());
+            found.extend(object.map(|(object, _)| object));
+        }
+        found
     }
 
     /// Sees whether everything is known now.
@@ -359,7 +494,9 @@ impl State {
         if !self.flowing {
             return changes;
         }
-        for key in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.wanted.said = dirty.iter().filter_map(secret_name).collect();
+        for key in dirty {
             let id = (key.group.as_str().into(), key.kind.as_str().into());
             let name = (key.namespace.as_str().into(), key.name.as_str().into());
             let body = self.kinds.get(&id).and_then(|held| held.objects.get(&name));
@@ -445,6 +582,16 @@ fn key((group, kind): &KindId, (namespace, name): &Name) -> ObjectKey {
         namespace: namespace.to_string(),
         name: name.to_string(),
     }
+}
+
+fn is_secrets((group, kind): &KindId) -> bool {
+    group.is_empty() && &**kind == "Secret"
+}
+
+/// If it is a Secret, which.
+fn secret_name(key: &ObjectKey) -> Option<SecretName> {
+    let is_secret = key.group.is_empty() && key.kind == "Secret";
+    is_secret.then(|| (key.namespace.as_str().into(), key.name.as_str().into()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use nuncio_api::ObjectMeta;
+use nuncio_api::core::SecretName;
 use nuncio_api::getambassador::{LabelSelector, Mapping};
 use nuncio_model::cluster::Endpoint;
 use nuncio_model::tls::Secret;
@@ -83,6 +84,8 @@ pub(super) struct Effects {
     pub(super) report: Report,
     secrets: Named<Secret>,
     files: BTreeSet<Arc<str>>,
+    /// Secrets that were read, there or not.
+    secrets_read: BTreeSet<SecretName>,
 }
 
 impl Kept {
@@ -175,7 +178,7 @@ impl Kept {
         let Some(kept) = self.mappings.remove(key) else {
             return;
         };
-        for read in &kept.reads {
+        for read in kept.reads.iter() {
             if let Some(readers) = self.readers.get_mut(read) {
                 readers.remove(key);
                 if readers.is_empty() {
@@ -190,7 +193,7 @@ impl Kept {
     }
 
     fn take_up(&mut self, key: &Arc<MappingKey>, mapping: ReadMapping<'_>) {
-        for read in &mapping.reads {
+        for read in mapping.reads.iter() {
             let readers = self.readers.entry(*read).or_default();
             readers.insert(Arc::clone(key), ());
         }
@@ -411,11 +414,13 @@ impl Effects {
                 .or_insert_with(|| Arc::clone(secret));
         }
         context.files.extend(self.files.iter().cloned());
+        store::secrets_read_again(&self.secrets_read);
     }
 
     /// Most have none.
     pub(super) fn keep<K: Ord + Clone>(self, all: &mut BTreeMap<K, Self>, key: &K) {
-        if self.report.is_empty() && self.secrets.is_empty() && self.files.is_empty() {
+        let none = self.secrets.is_empty() && self.files.is_empty() && self.secrets_read.is_empty();
+        if self.report.is_empty() && none {
             all.remove(key);
         } else {
             all.insert(key.clone(), self);
@@ -432,11 +437,12 @@ pub(super) fn apart<T>(
     let secrets = std::mem::take(&mut context.gateway.secrets);
     let files = std::mem::take(&mut context.files);
     let endpoint_reads = std::mem::take(&mut context.endpoint_reads);
-    let result = work(context);
+    let (result, secrets_read) = store::secrets_read(|| work(context));
     let effects = Effects {
         report: std::mem::replace(&mut context.report, report),
         secrets: std::mem::replace(&mut context.gateway.secrets, secrets),
         files: std::mem::replace(&mut context.files, files),
+        secrets_read,
     };
     let reads = std::mem::replace(&mut context.endpoint_reads, endpoint_reads);
     (result, effects, reads)

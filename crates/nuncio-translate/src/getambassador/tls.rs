@@ -5,8 +5,7 @@ use std::sync::Arc;
 use nuncio_api::core;
 use nuncio_api::getambassador::{Host, HostTls, TlsContext};
 use nuncio_model::tls::{
-    ClientCertificates, Origination, Parameters, Secret, SecretKind, Termination, Validation,
-    Version,
+    ClientCertificates, Origination, Parameters, SecretKind, Termination, Validation, Version,
 };
 use nuncio_model::value::{CipherSuites, Curve, Invalid};
 use nuncio_model::{Origin, Reason};
@@ -191,7 +190,8 @@ impl<'a> TlsSettings<'a> {
             valid_until: pair.valid_until,
         };
         let name = format!("file:{chain}:{key}");
-        Ok(Some(keep(context, name, self.origin.clone(), kind)))
+        let origin = self.origin.clone();
+        Ok(Some(context.gateway.keep_secret(name, origin, kind)))
     }
 
     /// What certificates of the other side must come from.
@@ -240,7 +240,7 @@ impl<'a> TlsSettings<'a> {
             accept_untrusted: false,
             names: Vec::new(),
         });
-        Ok(Some(keep(context, name, origin, kind)))
+        Ok(Some(context.gateway.keep_secret(name, origin, kind)))
     }
 
     fn alpn(&self) -> Vec<Arc<str>> {
@@ -355,7 +355,8 @@ pub(super) fn keep_certificate(
         key: pair.key_pem,
         valid_until: pair.valid_until,
     };
-    Ok(keep(context, format!("{namespace}/{name}"), origin, kind))
+    let name = format!("{namespace}/{name}");
+    Ok(context.gateway.keep_secret(name, origin, kind))
 }
 
 /// Whether two Secrets hold the same certificate.
@@ -365,17 +366,4 @@ pub(super) fn same_certificate(store: &Store, one: (&str, &str), other: (&str, &
         loaded.map(|(_, pair)| pair)
     };
     pair(one) == pair(other)
-}
-
-fn keep(context: &mut Context<'_>, name: String, origin: Origin, kind: SecretKind) -> Arc<str> {
-    let name: Arc<str> = name.into();
-    let secrets = &mut context.gateway.secrets;
-    secrets.entry(Arc::clone(&name)).or_insert_with(|| {
-        Arc::new(Secret {
-            name: Arc::clone(&name),
-            origin,
-            kind,
-        })
-    });
-    name
 }

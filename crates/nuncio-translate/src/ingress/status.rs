@@ -9,10 +9,7 @@ use serde::Serialize;
 
 use super::all;
 use crate::Settings;
-use crate::store::{Object, Store};
-
-/// The label of the Service through which clients reach nuncio.
-const COMPONENT: (&str, &str) = ("app.kubernetes.io/component", "ambassador-service");
+use crate::store::{OWN_SERVICE_LABEL, Object, Store};
 
 /// What the status of each Ingress that nuncio serves is to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -61,7 +58,7 @@ pub(super) fn status(
                 format!(
                     "no Service in namespace {} with label {}: {} selects nuncio's pod: the \
                      status of Ingresses has no addresses",
-                    settings.namespace, COMPONENT.0, COMPONENT.1
+                    settings.namespace, OWN_SERVICE_LABEL.0, OWN_SERVICE_LABEL.1
                 ),
             )
             .help("give the Service of the gateway that label"),
@@ -84,16 +81,11 @@ pub(crate) fn own_service<'s>(
     settings: &Settings,
 ) -> Option<&'s Arc<Object<ServiceSpec>>> {
     let labels = settings.pod_labels.as_ref()?;
-    store
-        .services
-        .in_namespace(&settings.namespace)
-        .find(|service| {
-            let selector = &service.spec.selector;
-            let component = service.meta.labels.get(COMPONENT.0);
-            component.is_some_and(|component| component == COMPONENT.1)
-                && !selector.is_empty()
-                && selector
-                    .iter()
-                    .all(|(key, value)| labels.get(key) == Some(value))
-        })
+    store.own_services(&settings.namespace).find(|service| {
+        let selector = &service.spec.selector;
+        !selector.is_empty()
+            && selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
+    })
 }

@@ -25,7 +25,7 @@ mod tracker;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, ServiceSpec};
+use nuncio_api::core::{ConfigMap, EndpointSlice, Endpoints, Secret, SecretName, ServiceSpec};
 use nuncio_api::getambassador::conversion::FieldOrigins;
 use nuncio_api::getambassador::{
     self, AuthService, ConsulResolver, DevPortal, Host, KubernetesResolver, Listener, LogService,
@@ -49,7 +49,9 @@ pub use table::{Object, Table};
 pub use tls_module::NAME as TLS_MODULE;
 pub use touched::Touched;
 use tracker::Tracker;
-pub(crate) use tracker::{Changed, Read, ReadId, Reads, read_again, record};
+pub(crate) use tracker::{
+    Changed, Read, ReadId, Reads, read_again, record, secrets_read, secrets_read_again,
+};
 
 /// How many objects are read before they are put into their tables.
 const AT_ONCE: usize = 4096;
@@ -58,6 +60,9 @@ const AT_ONCE: usize = 4096;
 pub(crate) const DISCOVERY_GROUP: &str = "discovery.k8s.io";
 /// The label that names the Service of an EndpointSlice.
 pub(crate) const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// The label of a Service through which clients reach nuncio.
+pub(crate) const OWN_SERVICE_LABEL: (&str, &str) =
+    ("app.kubernetes.io/component", "ambassador-service");
 /// The annotation that says which nuncio an object is for.
 const AMBASSADOR_ID_ANNOTATION: &str = "getambassador.io/ambassador-id";
 
@@ -160,6 +165,8 @@ pub struct Store {
     consul: BTreeMap<Arc<ConsulService>, ConsulAnswer>,
     /// Names of the EndpointSlices of each Service, by namespace and Service.
     slices_of: BTreeMap<(String, String), Few<String>>,
+    /// Services with the label of nuncio's own, by namespace and name.
+    own_services: BTreeSet<(String, String)>,
     /// What reading each object had to say.
     problems: BTreeMap<ObjectKey, Vec<Entry>>,
     /// By what is defined more than once, what the definitions that do not count have to hear.
@@ -364,6 +371,19 @@ impl Store {
         self.files.clear();
     }
 
+    /// Forgets all Secrets but these: whoever reads one again is to have it again.
+    pub fn keep_secrets(&mut self, wanted: &BTreeSet<SecretName>) {
+        let all = self.secrets.iter().chain(self.secrets.left_out());
+        let others = all.filter(|object| {
+            let name = (object.namespace().into(), object.name().into());
+            !wanted.contains(&name)
+        });
+        let others: Vec<_> = others.map(|object| key_of(&object.id)).collect();
+        for key in &others {
+            self.forget(key);
+        }
+    }
+
     /// Has Listeners keep the ports that they have, for as long as they want those that they cannot
     /// have.
     pub fn keep_ports(&mut self, ports: BTreeMap<Arc<ResourceId>, KeptPort>) {
@@ -489,6 +509,19 @@ impl Store {
             .filter_map(move |(name, ())| self.endpoint_slices.get(namespace, name))
     }
 
+    /// The Services of a namespace with the label of nuncio's own.
+    pub(crate) fn own_services(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = &Arc<Object<ServiceSpec>>> {
+        tracker::read(Read::OwnServices);
+        let of_namespace = self
+            .own_services
+            .iter()
+            .filter(move |(of, _)| of.as_str() == namespace);
+        of_namespace.filter_map(|(namespace, name)| self.services.get(namespace, name))
+    }
+
     /// The object whose annotation a resource stands in.
     pub fn parent(&self, id: &ResourceId) -> Option<ResourceId> {
         let source = self.source(id)?;
@@ -537,6 +570,12 @@ impl Store {
                 if names.is_empty() {
                     self.slices_of.remove(&of);
                 }
+            }
+        }
+        if key.group.is_empty() && key.kind == "Service" {
+            let name = (namespace.to_owned(), name.to_owned());
+            if self.own_services.remove(&name) {
+                self.tracker.change(Read::OwnServices);
             }
         }
         on_table!(exclusive self, (key.group.as_str(), key.kind.as_str()), table => {

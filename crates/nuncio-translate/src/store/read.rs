@@ -17,7 +17,7 @@ use super::kinds::{self, Refusal};
 use super::plain::Plain;
 use super::schema::{self, Schema, Step, Unknown};
 use super::tls_module;
-use super::{DISCOVERY_GROUP, Object, Read, SERVICE_NAME_LABEL, Store};
+use super::{DISCOVERY_GROUP, OWN_SERVICE_LABEL, Object, Read, SERVICE_NAME_LABEL, Store};
 
 impl Store {
     /// Puts an object into its table, or says why not.
@@ -63,9 +63,24 @@ impl Store {
                     self.mappings.insert(reader.object(object, *spec));
                 }
             }
-            Plain::Service(spec) => self.services.insert(reader.object(object, spec)),
+            Plain::Service(spec) => self.put_service(reader.object(object, spec)),
             Plain::EndpointSlice(spec) => self.put_slice(reader.object(object, spec)),
         }
+    }
+
+    fn put_service(&mut self, service: Object<ServiceSpec>) {
+        let (label, component) = OWN_SERVICE_LABEL;
+        if service
+            .meta
+            .labels
+            .get(label)
+            .is_some_and(|said| said == component)
+        {
+            self.tracker.change(Read::OwnServices);
+            let name = (service.meta.namespace.clone(), service.meta.name.clone());
+            self.own_services.insert(name);
+        }
+        self.services.insert(service);
     }
 
     fn put_slice(&mut self, slice: Object<EndpointSlice>) {
@@ -151,7 +166,7 @@ impl Store {
             }
             ("", "Service") => reader
                 .service(object, body)
-                .map(|o| self.services.insert(o)),
+                .map(|service| self.put_service(service)),
             ("", "Endpoints") => reader.whole(object, body).map(|o| self.endpoints.insert(o)),
             ("", "Secret") => reader.whole(object, body).map(|o| self.secrets.insert(o)),
             ("", "ConfigMap") => reader

@@ -6,10 +6,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nuncio_api::core::SecretName;
 use nuncio_model::consul::ConsulService;
 
 /// The table whose changed objects are known by their names.
 const MAPPINGS: &str = "mappings";
+
+/// The table of whose objects those that are read are known by their names: no others are held.
+const SECRETS: &str = "secrets";
 
 /// Something of the store that can be read, and can change.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -27,6 +31,8 @@ pub(crate) enum Read<'a> {
         namespace: &'a str,
         service: &'a str,
     },
+    /// Which Services say that clients reach nuncio through them.
+    OwnServices,
     File(&'a str),
     /// What a Consul says of a service.
     Consul(&'a ConsulService),
@@ -55,7 +61,17 @@ impl Read<'_> {
 }
 
 /// All that some work has read, each once.
-pub(crate) type Reads = Box<[ReadId]>;
+#[derive(Default)]
+pub(crate) struct Reads {
+    ids: Box<[ReadId]>,
+    secrets: BTreeSet<SecretName>,
+}
+
+impl Reads {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ReadId> {
+        self.ids.iter()
+    }
+}
 
 /// What is not as it was.
 #[derive(Debug, Default)]
@@ -75,7 +91,7 @@ impl Changed {
     }
 
     /// Whether any of these is among it.
-    pub(crate) fn has_any(&self, reads: &[ReadId]) -> bool {
+    pub(crate) fn has_any(&self, reads: &Reads) -> bool {
         reads.iter().any(|read| self.reads.contains(read))
     }
 }
@@ -83,6 +99,8 @@ impl Changed {
 thread_local! {
     /// What this thread reads, while it is recorded: several read at once, each for itself.
     static RECORDED: RefCell<Option<Vec<ReadId>>> = const { RefCell::new(None) };
+    /// The Secrets among it, there or not, while those are noted.
+    static WANTED: RefCell<Option<BTreeSet<SecretName>>> = const { RefCell::new(None) };
 }
 
 /// Notes that something is read.
@@ -92,24 +110,59 @@ pub(super) fn read(what: Read<'_>) {
             recorded.push(what.id());
         }
     });
+    if let Read::Object {
+        table: SECRETS,
+        namespace,
+        name,
+    } = what
+    {
+        want(|| [(namespace.into(), name.into())]);
+    }
 }
 
 /// What is read meanwhile, by this thread. Where that is part of other work, that has read it too.
 pub(crate) fn record<T>(work: impl FnOnce() -> T) -> (T, Reads) {
     let around = RECORDED.replace(Some(Vec::new()));
-    let result = work();
+    let (result, secrets) = secrets_read(work);
     let mut recorded = RECORDED.replace(around).unwrap_or_default();
     recorded.sort_unstable();
     recorded.dedup();
-    read_again(&recorded);
-    (result, recorded.into())
+    let reads = Reads {
+        ids: recorded.into(),
+        secrets,
+    };
+    read_again(&reads);
+    (result, reads)
 }
 
 /// Notes what was read for something that is kept.
-pub(crate) fn read_again(reads: &[ReadId]) {
+pub(crate) fn read_again(reads: &Reads) {
     RECORDED.with_borrow_mut(|recorded| {
         if let Some(recorded) = recorded {
-            recorded.extend_from_slice(reads);
+            recorded.extend_from_slice(&reads.ids);
+        }
+    });
+    secrets_read_again(&reads.secrets);
+}
+
+/// The Secrets that are read meanwhile, by this thread. Where that is part of other work, they are
+/// none of its before [`secrets_read_again`].
+pub(crate) fn secrets_read<T>(work: impl FnOnce() -> T) -> (T, BTreeSet<SecretName>) {
+    let around = WANTED.replace(Some(BTreeSet::new()));
+    let result = work();
+    let wanted = WANTED.replace(around).unwrap_or_default();
+    (result, wanted)
+}
+
+/// Notes which Secrets were read for something that is kept.
+pub(crate) fn secrets_read_again(secrets: &BTreeSet<SecretName>) {
+    want(|| secrets.iter().cloned());
+}
+
+fn want<I: IntoIterator<Item = SecretName>>(secrets: impl FnOnce() -> I) {
+    WANTED.with_borrow_mut(|wanted| {
+        if let Some(wanted) = wanted {
+            wanted.extend(secrets());
         }
     });
 }

@@ -13,7 +13,7 @@ use nuncio_api::policy;
 use nuncio_testkube::Kubernetes;
 use serde_json::{Value, json};
 
-use crate::render::{Rendered, all_values};
+use crate::render::{Rendered, all_values, helm};
 use crate::support::Gateway;
 
 /// A definition that takes any field, for a kind of one version.
@@ -44,7 +44,7 @@ pub(crate) fn namespace(name: &str) -> Value {
 }
 
 /// A cluster with the kinds of which the chart makes objects, and the namespaces of the tests.
-async fn cluster() -> Kubernetes {
+pub(crate) async fn cluster() -> Kubernetes {
     cluster_of(Kubernetes::start().await.unwrap()).await
 }
 
@@ -66,6 +66,21 @@ pub(crate) async fn cluster_of(kubernetes: Kubernetes) -> Kubernetes {
     }));
     apply(&kubernetes, &objects).await;
     kubernetes
+}
+
+/// Has helm do something in a namespace: what it said when it refused.
+pub(crate) fn try_release(
+    kubernetes: &Kubernetes,
+    namespace: &str,
+    arguments: &[&str],
+) -> Result<(), String> {
+    let kubeconfig = kubernetes.kubeconfig();
+    let mut all = arguments.to_vec();
+    all.extend(["--kubeconfig", kubeconfig.to_str().unwrap()]);
+    all.extend(["--namespace", namespace]);
+    let output = helm(&all);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).ok_or(said)
 }
 
 pub(crate) async fn apply(kubernetes: &Kubernetes, objects: &[Value]) {

@@ -23,7 +23,7 @@ use nuncio_testkube::Kubernetes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::cluster::{apply, kubeconfig_of, namespace};
+use crate::cluster::{apply, kubeconfig_of, namespace, try_release};
 use crate::render::{Rendered, crds_chart, helm, root};
 
 const LEGACY: &[&str] = &["--set", "enableLegacyVersions=true"];
@@ -187,19 +187,8 @@ async fn cluster() -> Kubernetes {
     kubernetes
 }
 
-/// Has helm do something in a cluster: what it said when it refused.
-fn try_release(kubernetes: &Kubernetes, arguments: &[&str]) -> Result<(), String> {
-    let kubeconfig = kubernetes.kubeconfig();
-    let mut all = arguments.to_vec();
-    all.extend(["--kubeconfig", kubeconfig.to_str().unwrap()]);
-    all.extend(["--namespace", "edge"]);
-    let output = helm(&all);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    output.status.success().then_some(()).ok_or(said)
-}
-
 fn release(kubernetes: &Kubernetes, arguments: &[&str]) {
-    let released = try_release(kubernetes, arguments);
+    let released = try_release(kubernetes, "edge", arguments);
     released.unwrap_or_else(|said| panic!("{arguments:?}: {said}"));
 }
 
@@ -225,7 +214,7 @@ async fn older_versions_come_with_an_upgrade_and_crds_stay_after_the_release() {
         "--set",
         "enableLegacyVersions=false",
     ];
-    let said = try_release(&kubernetes, &without).unwrap_err();
+    let said = try_release(&kubernetes, "edge", &without).unwrap_err();
     assert!(said.contains("set it to true"), "{said}");
     assert_eq!(versions().await, 3);
     release(&kubernetes, &["uninstall", "crds"]);

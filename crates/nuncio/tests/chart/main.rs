@@ -6,6 +6,7 @@
 mod cluster;
 mod crds;
 mod guides;
+mod releases;
 mod render;
 mod rights;
 #[path = "../support/mod.rs"]

@@ -7,6 +7,7 @@ mod support;
 
 mod limits;
 mod pod;
+mod secrets;
 mod survival;
 
 use std::net::{Ipv4Addr, SocketAddr};

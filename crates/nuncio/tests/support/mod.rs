@@ -96,6 +96,15 @@ impl Gateway {
 
     /// Starts with variables of the environment.
     pub async fn start_with(files: &[(&str, String)], variables: &[(&str, &str)]) -> Self {
+        Self::start_under(Vec::new(), files, variables).await
+    }
+
+    /// Starts under a program that becomes nuncio.
+    pub async fn start_under(
+        launcher: Vec<OsString>,
+        files: &[(&str, String)],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let folder = folder();
         let manifests = folder.path().join("manifests");
         fs::create_dir(&manifests).unwrap();
@@ -103,7 +112,7 @@ impl Gateway {
             fs::write(manifests.join(name), content).unwrap();
         }
         let source = vec!["--manifests".into(), manifests.into()];
-        let mut gateway = Self::spawn(folder, Vec::new(), source, variables);
+        let mut gateway = Self::spawn(folder, launcher, source, variables);
         gateway.ready().await;
         gateway
     }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod secrets;
+
 const URL: &str = "https://127.0.0.1:1/";
 
 fn kind(name: &str) -> Kind {
