@@ -53,7 +53,7 @@ pub(super) fn through(store: &Store, service: &Object<ServiceSpec>) -> Through {
 
 /// Resolves references of one route, and keeps what cannot be resolved.
 pub(super) struct Backends<'p> {
-    pub(super) policies: &'p mut Policies,
+    pub(super) policies: &'p Policies,
     /// The first of them.
     pub(super) unresolved: Option<Fault>,
 }

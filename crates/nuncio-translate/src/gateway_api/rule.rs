@@ -34,7 +34,7 @@ const RETRY_ON: &[&str] = &[
 ];
 
 /// What a rule depends on beside its route.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Facts {
     /// Of the listener.
     pub(super) port: u16,
@@ -98,7 +98,7 @@ pub(super) fn lower(
     context: &mut Context<'_>,
     route: &Route<'_>,
     facts: &Facts,
-    policies: &mut Policies,
+    policies: &Policies,
 ) -> Lowered {
     let mut backends = Backends {
         policies,

@@ -48,7 +48,7 @@ pub use table::{Object, Table};
 pub use tls_module::NAME as TLS_MODULE;
 pub use touched::Touched;
 use tracker::Tracker;
-pub(crate) use tracker::{Changed, Read, ReadId, Reads, read_again, record};
+pub(crate) use tracker::{Changed, Read, ReadId, Reads, record};
 
 /// How many objects are read before they are put into their tables.
 const AT_ONCE: usize = 4096;

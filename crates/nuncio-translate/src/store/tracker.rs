@@ -2,14 +2,21 @@
 //! nothing that changed. Tables see to it themselves, so that no reader can be forgotten.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nuncio_model::consul::ConsulService;
 
-/// The table whose changed objects are known by their names.
-const MAPPINGS: &str = "mappings";
+/// The tables whose changed objects are known by their names.
+const NAMED: [&str; 6] = [
+    "mappings",
+    "http_routes",
+    "grpc_routes",
+    "tls_routes",
+    "tcp_routes",
+    "udp_routes",
+];
 
 /// Something of the store that can be read, and can change.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -61,8 +68,8 @@ pub(crate) type Reads = Box<[ReadId]>;
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
     reads: HashSet<ReadId>,
-    /// By namespace and name.
-    mappings: BTreeSet<(String, String)>,
+    /// By table, namespace and name.
+    named: BTreeMap<&'static str, BTreeSet<(String, String)>>,
 }
 
 impl Changed {
@@ -70,8 +77,10 @@ impl Changed {
         self.reads.iter()
     }
 
-    pub(crate) fn mappings(&self) -> impl Iterator<Item = &(String, String)> {
-        self.mappings.iter()
+    /// The objects of a table that changed.
+    pub(crate) fn named(&self, table: &'static str) -> impl Iterator<Item = &(String, String)> {
+        debug_assert!(NAMED.contains(&table), "{table} is not among those");
+        self.named.get(table).into_iter().flatten()
     }
 
     /// Whether any of these is among it.
@@ -105,8 +114,8 @@ pub(crate) fn record<T>(work: impl FnOnce() -> T) -> (T, Reads) {
     (result, recorded.into())
 }
 
-/// Notes what was read for something that is kept.
-pub(crate) fn read_again(reads: &[ReadId]) {
+/// Notes what was read by work that this is part of.
+fn read_again(reads: &[ReadId]) {
     RECORDED.with_borrow_mut(|recorded| {
         if let Some(recorded) = recorded {
             recorded.extend_from_slice(reads);
@@ -132,9 +141,9 @@ impl Tracker {
         } = what
         {
             changed.reads.insert(Read::Table(table).id());
-            if table == MAPPINGS {
+            if NAMED.contains(&table) {
                 let name = (namespace.to_owned(), name.to_owned());
-                changed.mappings.insert(name);
+                changed.named.entry(table).or_default().insert(name);
             }
         }
         changed.reads.insert(what.id());
