@@ -6,6 +6,7 @@ export NUNCIO_ENVOY
 
 # Other sizes than the bench's own; an empty one leaves the measurement out.
 SIZES_OPTION = --sizes "$(SIZES)"
+GATEWAYS_OPTION = --gateways "$(GATEWAYS)"
 HOSTS_OPTION = --hosts "$(HOSTS)"
 SERVED_OPTION = --served "$(SERVED)"
 CLUSTERS_OPTION = --clusters "$(CLUSTERS)"
@@ -56,7 +57,7 @@ bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    $(CARGO) run --release --locked -p nuncio-bench -- run $(if $(BASELINE),--baseline "$(BASELINE)") \
-	    $(foreach sizes,SIZES HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES FILTERS,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
+	    $(foreach sizes,SIZES GATEWAYS HOSTS SERVED CLUSTERS BUSY FLEET CERTIFICATES ROUTES FILTERS,$(if $(filter-out undefined,$(origin $(sizes))),$($(sizes)_OPTION)))
 
 bench-instructions: toolchain ## Count the instructions of a cold translation and of a change, with valgrind
 	@$(CARGO) run --release --locked -p nuncio-bench -- instructions

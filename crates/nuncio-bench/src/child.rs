@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::cli::MeasureArgs;
 use crate::figure::Figure;
-use crate::{busy, change, cluster, cold, filters, fleet, routing, served, tls};
+use crate::{busy, change, cluster, cold, filters, fleet, gateway_api, routing, served, tls};
 
 /// How much of what a failed measurement said is shown.
 const SHOWN_LINES: usize = 20;
@@ -97,7 +97,13 @@ pub(crate) fn measure(args: &MeasureArgs) -> anyhow::Result<()> {
             let measured = filters::measure(folder, size, envoy()?, args.requests);
             runtime()?.block_on(measured)?
         }
-        other => anyhow::bail!("there is no measurement {other:?}"),
+        other => {
+            let mut among = gateway_api::AMONG.into_iter();
+            let among = among.find(|(name, _)| *name == other);
+            let among = among.with_context(|| format!("there is no measurement {other:?}"))?;
+            let rounds = args.rounds.unwrap_or_else(|| change::rounds(size));
+            gateway_api::measure(among, size, rounds)?
+        }
     };
     fs::write(&args.result, serde_json::to_vec(&figures)?)?;
     Ok(())

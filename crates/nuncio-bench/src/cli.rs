@@ -38,6 +38,9 @@ pub(crate) struct RunArgs {
     /// Numbers of Mappings that are translated, and changed in the process.
     #[arg(long, default_value = "1000,10000,100000")]
     pub(crate) sizes: Sizes,
+    /// Numbers of HTTPRoutes of which one is changed.
+    #[arg(long, default_value = "1000,10000")]
+    pub(crate) gateways: Sizes,
     /// Numbers of Hosts that share Mappings, beside one of each Host.
     #[arg(long, default_value = "1,1000")]
     pub(crate) hosts: Sizes,
@@ -76,7 +79,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstructionsArgs {
-    /// The number of Mappings.
+    /// The number of Mappings, and of HTTPRoutes.
     #[arg(long, default_value_t = 1000)]
     pub(crate) size: usize,
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::figure::{Figure, Figures};
-use crate::{change, cold, manifests};
+use crate::{change, cold, gateway_api, manifests};
 
 /// How often both changes are made to count one of each.
 const ROUNDS: u64 = 4;
@@ -19,14 +19,17 @@ pub(crate) fn count(size: usize) -> anyhow::Result<Vec<Figure>> {
     let count = |measure, rounds| count_of(measure, size, folder.path(), rounds);
     let mut figures = Figures::new("instructions", size);
     figures.add("cold translation", "M", count(cold::NAME, 1)? as f64 / 1e6);
-    // What comes before the first change is the same in both.
-    let [once, more] = [count(change::NAME, 1)?, count(change::NAME, 1 + ROUNDS)?];
-    let change = more.saturating_sub(once) / ROUNDS;
-    figures.add(
-        "a Mapping and an endpoint changed",
-        "M",
-        change as f64 / 1e6,
-    );
+    let [(one, _), (many, _)] = gateway_api::AMONG;
+    for (measure, name) in [
+        (change::NAME, "a Mapping and an endpoint changed"),
+        (one, "an HTTPRoute changed, all on one Gateway"),
+        (many, "an HTTPRoute changed, on 50 Gateways"),
+    ] {
+        // What comes before the first change is the same in both.
+        let [once, more] = [count(measure, 1)?, count(measure, 1 + ROUNDS)?];
+        let change = more.saturating_sub(once) / ROUNDS;
+        figures.add(name, "M", change as f64 / 1e6);
+    }
     Ok(figures.finish())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  run ──▶ child ──▶ cold      files to snapshot, stage by stage
-//!            │  └──▶ change    one change to the next snapshot
+//!            │  ├──▶ change    one change to the next snapshot
+//!            │  └──▶ gateway_api    the same of HTTPRoutes
 //!            ├─────▶ served    one change to the answer of a real Envoy
 //!            ├─────▶ cluster   objects of an API server to the first request
 //!            ├─────▶ busy      a changed endpoint while routes change
@@ -25,6 +26,7 @@ mod figure;
 mod filters;
 mod fleet;
 mod gateway;
+mod gateway_api;
 mod instructions;
 mod manifests;
 mod plain;
@@ -80,6 +82,12 @@ fn run(args: &RunArgs) -> anyhow::Result<()> {
         manifests::services(folder.path(), size, NO_PORT)?;
         measured.add(measure(args, cold::NAME, size, folder.path(), colds(size)));
         measured.add(measure(args, change::NAME, size, folder.path(), 1));
+    }
+    for &size in &args.gateways.0 {
+        let folder = tempfile::tempdir()?;
+        for (name, _) in gateway_api::AMONG {
+            measured.add(measure(args, name, size, folder.path(), 1));
+        }
     }
     for &hosts in &args.hosts.0 {
         let folder = tempfile::tempdir()?;

@@ -12,7 +12,7 @@ use nuncio::status::scene;
 use nuncio_model::Report;
 use nuncio_sources::Cluster;
 use nuncio_status::{Candidate, Config, StatusWriter};
-use nuncio_testkube::{Kubernetes, NOBODY};
+use nuncio_testkube::Kubernetes;
 
 use crate::gateway::in_time;
 

@@ -36,6 +36,8 @@ fn everything_is_measured() {
     let sizes = [
         "--sizes",
         "20,40",
+        "--gateways",
+        "60",
         "--hosts",
         "1,5",
         "--shared-mappings",
@@ -83,6 +85,8 @@ fn everything_is_measured() {
         ("cold", "peak memory", vec![20, 40]),
         ("change", "Mapping: to snapshot (CPU)", vec![20, 40]),
         ("change", "endpoint: to snapshot (CPU)", vec![20, 40]),
+        ("gateway", "HTTPRoute: to snapshot (CPU)", vec![60]),
+        ("gateways", "HTTPRoute: to snapshot (CPU)", vec![60]),
         ("hosts", "translate (CPU)", vec![1, 5]),
         ("served", "Mapping: file to acknowledged", vec![20]),
         ("served", "endpoint: file to acknowledged", vec![20]),
@@ -111,6 +115,8 @@ fn everything_is_measured() {
     }
 
     let nothing = [
+        "--gateways",
+        "",
         "--hosts",
         "",
         "--served",

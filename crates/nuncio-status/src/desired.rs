@@ -35,7 +35,7 @@ pub(crate) fn status(scene: &Scene, index: &Index, id: &ResourceId) -> Option<St
             parents: Some(Vec::new()),
             ..Status::default()
         };
-        let says = scene.gateway.get(id).cloned();
+        let says = scene.gateway.get(id).map(|says| Status::clone(says));
         return says.or_else(|| gateway_api::ROUTE_KINDS.contains(&&*id.kind).then(nothing));
     }
     if &*id.group != getambassador::GROUP || crd::KINDS.iter().all(|kind| kind.kind != &*id.kind) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use nuncio_model::{Entry, Report, ResourceId};
 use nuncio_translate::getambassador::{Attached, HostInfo, Inventory, Places};
 use nuncio_translate::{Elements, gateway_api, ingress};
@@ -94,7 +95,15 @@ impl Index {
             self.hosts = hosts;
         }
         if !Arc::ptr_eq(&before.gateway, &now.gateway) {
-            changed.extend(keys_that_differ(&before.gateway, &now.gateway));
+            changed.extend(
+                before
+                    .gateway
+                    .diff(&now.gateway)
+                    .map(|differs| match differs {
+                        DiffItem::Add(id, _) | DiffItem::Remove(id, _) => Arc::clone(id),
+                        DiffItem::Update { new: (id, _), .. } => Arc::clone(id),
+                    }),
+            );
         }
         if !Arc::ptr_eq(&before.ingress, &now.ingress) && before.ingress != now.ingress {
             let same = before.ingress.addresses == now.ingress.addresses;

@@ -1,6 +1,6 @@
 //! The fast path of endpoints: what read those of a Service is told of others without a translation.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_model::ResourceId;
@@ -56,17 +56,6 @@ impl EndpointReads {
                 self.0.push(read);
             }
         }
-    }
-
-    pub(crate) fn extend(&mut self, others: &Self) {
-        self.0.extend(others.0.iter().cloned());
-    }
-
-    /// Each once.
-    pub(crate) fn unique(mut self) -> Self {
-        let mut known = HashSet::new();
-        self.0.retain(|read| known.insert(read.clone()));
-        self.shrink()
     }
 
     /// Sets that were read are parts of others: more than them changes with them.

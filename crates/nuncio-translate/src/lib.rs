@@ -25,7 +25,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use endpoints::EndpointReads;
-use gateway_api::{Fragment, Surroundings};
 use getambassador::{Attached, Inventory, Kept};
 use ingress::Ingresses;
 use nuncio_api::core::SecretName;
@@ -77,8 +76,7 @@ pub fn translate(
 pub struct Translator {
     settings: Settings,
     ingresses: Option<(Ingresses, Reads)>,
-    gateways: Option<(Fragment, Surroundings, Reads)>,
-    kept_routes: gateway_api::Kept,
+    gateways: gateway_api::Kept,
     kept: Kept,
     /// Of the last translation, beside those that are kept.
     endpoint_reads: EndpointReads,
@@ -90,8 +88,7 @@ impl Translator {
         Self {
             settings,
             ingresses: None,
-            gateways: None,
-            kept_routes: gateway_api::Kept::default(),
+            gateways: gateway_api::Kept::default(),
             kept: Kept::default(),
             endpoint_reads: EndpointReads::default(),
             joined_consul: BTreeSet::new(),
@@ -139,22 +136,10 @@ impl Translator {
             made_changed,
         };
         let (mut translation, surroundings) = getambassador::translate(&input, &mut self.kept);
-        let gateways = self
+        let settings = &self.settings;
+        let fragment = self
             .gateways
-            .take()
-            .filter(|(_, around, reads)| *around == surroundings && !changed.has_any(reads));
-        if let Some((_, _, reads)) = &gateways {
-            store::read_again(reads);
-        }
-        let (settings, kept) = (&self.settings, &mut self.kept_routes);
-        let anew = || {
-            let translate =
-                || gateway_api::translate(store, settings, &surroundings, &changed, kept);
-            let (fragment, reads) = store::record(translate);
-            (fragment, surroundings.clone(), reads)
-        };
-        let gateways = gateways.unwrap_or_else(anew);
-        let fragment = &gateways.0;
+            .update(store, settings, surroundings, &changed);
         fragment.add_to(&mut translation.gateway);
         translation.files.extend(fragment.files.iter().cloned());
         translation.gateway_status = Arc::clone(&fragment.status);
@@ -166,8 +151,7 @@ impl Translator {
             .extend(ingresses.report.entries().iter().cloned());
         translation
             .report
-            .extend(gateways.0.report.entries().iter().cloned());
-        self.gateways = Some(gateways);
+            .extend(fragment.report.entries().iter().cloned());
         translation.report.extend(store.report());
         translation.report.sort();
         self.ingresses = Some((ingresses, reads));
@@ -185,9 +169,7 @@ impl Translator {
     ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
         let mut sets = self.kept.endpoints_of(store, namespace, name)?;
         sets.extend(self.endpoint_reads.of_service(store, namespace, name)?);
-        if let Some((gateways, ..)) = &self.gateways {
-            sets.extend(gateways.endpoints_of(store, namespace, name)?);
-        }
+        sets.extend(self.gateways.endpoints_of(store, namespace, name)?);
         Some(sets)
     }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "incremental/gateway_api.rs"]
+mod gateway_api;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -62,7 +64,7 @@ fn resource() -> impl Strategy<Value = (String, String)> {
             );
             (format!("Endpoints {name}"), text)
         });
-    let service = (select(vec!["a", "b", "c"]), select(vec!["", "clusterIP: None,", "clusterIP: 10.0.0.1,", "type: ExternalName, externalName: x.example,"]), select(vec![80, 81]))
+    let service = (select(vec!["a", "b", "c"]), select(vec!["", "", "clusterIP: None,", "clusterIP: 10.0.0.1,", "type: ExternalName, externalName: x.example,"]), select(vec![80, 80, 81]))
         .prop_map(|(name, kind, port)| {
             let text = format!(
                 "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default}}\nspec: {{{kind} ports: [{{port: {port}}}]}}\n"
@@ -216,43 +218,11 @@ fn resource() -> impl Strategy<Value = (String, String)> {
         ("KubernetesEndpointResolver endpoint", RESOLVER),
     ])
     .prop_map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let gateway = (
-        0..2u32,
-        select(vec![
-            "listeners: [{name: http, port: 8080, protocol: HTTP}]",
-            "listeners: [{name: http, port: 8090, protocol: HTTP}]",
-            "listeners: [{name: a, port: 8090, protocol: HTTP, hostname: a.example}, {name: wild, port: 8090, protocol: HTTP, hostname: \"*.example\"}]",
-            "listeners: [{name: tls, port: 8091, protocol: HTTPS, tls: {certificateRefs: [{name: s}]}}, {name: tcp, port: 9000, protocol: TCP}]",
-        ]),
-    )
-        .prop_map(|(n, spec)| {
-            let text = format!(
-                "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g{n}, namespace: default, generation: 1}}\n\
-                 spec: {{gatewayClassName: emissary, {spec}}}\n"
-            );
-            (format!("Gateway g{n}"), text)
-        });
-    let route = (
-        0..3u32,
-        select(vec!["", "hostnames: [a.example], ", "hostnames: [\"*.example\", b.test], "]),
-        select(vec!["", "sectionName: wild, ", "port: 8090, "]),
-        select(vec!["/", "/0", "/0/x"]),
-        select(vec!["a, port: 80", "b, port: 81", "c, port: 80, weight: 3", "d, port: 80", "a, namespace: other, port: 80"]),
-        select(vec!["", "{name: b, port: 80}, "]),
-    )
-        .prop_map(|(n, hostnames, section, path, backend, more)| {
-            let text = format!(
-                "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r{n}, namespace: default}}\n\
-                 spec: {{parentRefs: [{{{section}name: g0}}, {{name: g1}}], {hostnames}\
-                 rules: [{{matches: [{{path: {{value: {path}}}}}], backendRefs: [{more}{{name: {backend}}}]}}]}}\n"
-            );
-            (format!("HTTPRoute r{n}"), text)
-        });
     let present = prop::bool::weighted(0.93);
     (
         prop_oneof![
-            2 => gateway, 5 => route,
-            24 => slice, 3 => endpoints, 3 => service, 12 => mapping, 1 => fixed, 3 => host,
+            12 => gateway_api::resource(),
+            40 => slice, 3 => endpoints, 10 => service, 12 => mapping, 1 => fixed, 3 => host,
             2 => ingress, 2 => tcp, 1 => module, 1 => tls_context, 3 => secret, 1 => annotated, 2 => auth, 1 => limits,
         ],
         present,
@@ -265,13 +235,15 @@ fn endpoints() -> impl Strategy<Value = String> {
         1..6u32,
         select(vec![
             "",
+            "",
+            "",
             ", conditions: {ready: false}",
             ", conditions: {ready: false, serving: true, terminating: true}",
         ]),
     )
         .prop_map(|(n, conditions)| format!("{{addresses: [10.1.0.{n}]{conditions}}}"));
     let wrong = Just("[{addresses: 7}]".to_owned());
-    let list = prop::collection::vec(one, 0..4).prop_map(|all| format!("[{}]", all.join(", ")));
+    let list = prop::collection::vec(one, 0..6).prop_map(|all| format!("[{}]", all.join(", ")));
     prop_oneof![20 => list, 1 => wrong]
 }
 
@@ -279,9 +251,34 @@ fn ports() -> impl Strategy<Value = &'static str> {
     select(vec![
         "[{port: 80}]",
         "[{port: 80}]",
+        "[{port: 80}]",
+        "[{port: 80}]",
         "[{name: x, port: 8080}, {port: 81}]",
         "[]",
     ])
+}
+
+/// What there is at the beginning, so that the endpoints of most Services are of use to somebody.
+fn first() -> [(String, String); 4] {
+    let object = |group: &str, kind: &str, name: &str, spec: &str| {
+        let text = format!(
+            "apiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}, namespace: default}}\n\
+             spec: {{{spec}}}\n"
+        );
+        (format!("{kind} {name}"), text)
+    };
+    const GROUP: &str = "getambassador.io/v3alpha1";
+    [
+        object(
+            GROUP,
+            "Listener",
+            "l",
+            "port: 8080, protocol: HTTP, securityModel: XFP, hostBinding: {namespace: {from: ALL}}",
+        ),
+        object(GROUP, "KubernetesEndpointResolver", "endpoint", ""),
+        object("v1", "Service", "a", "ports: [{port: 80}]"),
+        object("v1", "Service", "b", "ports: [{port: 80}]"),
+    ]
 }
 
 fn objects(text: &str) -> Vec<RawObject> {
@@ -386,7 +383,10 @@ fn what_is_left_uncomputed_is_as_it_was() {
     let steps = std::env::var("NUNCIO_STEPS").map_or(STEPS, |steps| steps.parse().unwrap());
     for step in 0..steps {
         let mut change = ChangeSet::default();
-        let drawn = changes.new_tree(&mut runner).unwrap().current();
+        let mut drawn = changes.new_tree(&mut runner).unwrap().current();
+        if step == 0 {
+            drawn = first().into();
+        }
         // A change set has each resource once.
         for (name, text) in BTreeMap::from_iter(drawn) {
             if text.is_empty() {

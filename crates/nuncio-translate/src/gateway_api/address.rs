@@ -24,7 +24,7 @@ const IP: &str = "IPAddress";
 const HOSTNAME: &str = "Hostname";
 
 /// What a Gateway has.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Addresses {
     /// Where it listens.
     pub(super) bound: Vec<IpAddr>,

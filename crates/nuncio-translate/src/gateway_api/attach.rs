@@ -1,6 +1,6 @@
 //! Which listeners each route attaches to, and for which hostnames.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use nuncio_api::ObjectMeta;
@@ -11,16 +11,15 @@ use super::class::{Age, age};
 use super::hostname::Hostname;
 use super::listener::{Gateway, Listener, is_gateway};
 use super::{Context, Fault};
-use crate::store::{Object, Table};
+use crate::store::{Object, Store};
 
-/// A route of any kind that refers to a Gateway of nuncio's.
+/// A route of any kind.
 #[derive(Debug)]
 pub(super) struct Route<'s> {
     pub(super) id: &'s Arc<ResourceId>,
     pub(super) meta: &'s ObjectMeta,
     pub(super) age: Arc<Age>,
     pub(super) spec: Spec<'s>,
-    pub(super) parents: Vec<Parent<'s>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,21 +30,31 @@ pub(super) enum Spec<'s> {
     Stream(&'s StreamRoute),
 }
 
-/// A parent of a route that is nuncio's.
-#[derive(Debug)]
-pub(super) struct Parent<'s> {
-    pub(super) reference: &'s ParentReference,
-    pub(super) gateway: usize,
-    /// The listeners that it attaches to.
-    pub(super) attached: Vec<Attachment>,
-    pub(super) refused: Option<Fault>,
+/// Names a route. The oldest comes first: that is the order in which routes count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct RouteKey {
+    age: Arc<Age>,
+    id: Arc<ResourceId>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Attachment {
-    pub(super) listener: ListenerKey,
-    /// What route and listener have in common.
-    pub(super) hostnames: Vec<Hostname>,
+/// A parent of a route that is nuncio's.
+#[derive(Debug)]
+pub(super) struct Parent {
+    /// Its place among all that the route has.
+    index: usize,
+    pub(super) reference: ParentReference,
+    pub(super) gateway: usize,
+    /// Those of its listeners that are in effect and that the reference names.
+    answers: Vec<(ListenerKey, Answer)>,
+}
+
+/// What a listener says to a route.
+#[derive(Debug)]
+enum Answer {
+    NotAllowed,
+    NoHostname,
+    /// For the hostnames that both have in common.
+    Takes(Vec<Hostname>),
 }
 
 /// A listener of a Gateway: its own, or one of a ListenerSet of it.
@@ -57,7 +66,7 @@ pub(super) struct ListenerKey {
 }
 
 impl ListenerKey {
-    pub(super) fn of<'g, 's>(self, gateways: &'g [Gateway<'s>]) -> &'g Listener<'s> {
+    pub(super) fn of(self, gateways: &[Gateway]) -> &Listener {
         let gateway = &gateways[self.gateway];
         match self.set {
             None => &gateway.listeners[self.index],
@@ -66,7 +75,42 @@ impl ListenerKey {
     }
 }
 
-impl Route<'_> {
+impl<'s> Route<'s> {
+    /// The route of this kind and name.
+    pub(super) fn find(store: &'s Store, kind: &str, namespace: &str, name: &str) -> Option<Self> {
+        let streams = match kind {
+            "HTTPRoute" => {
+                let object = store.http_routes.get(namespace, name)?;
+                return Some(Self::new(object, Spec::Http(&object.spec)));
+            }
+            "GRPCRoute" => {
+                let object = store.grpc_routes.get(namespace, name)?;
+                return Some(Self::new(object, Spec::Grpc(&object.spec)));
+            }
+            "TLSRoute" => &store.tls_routes,
+            "TCPRoute" => &store.tcp_routes,
+            _ => &store.udp_routes,
+        };
+        let object = streams.get(namespace, name)?;
+        Some(Self::new(object, Spec::Stream(&object.spec)))
+    }
+
+    fn new<T>(object: &'s Arc<Object<T>>, spec: Spec<'s>) -> Self {
+        Self {
+            id: &object.id,
+            meta: &object.meta,
+            age: Arc::new(age(object)),
+            spec,
+        }
+    }
+
+    pub(super) fn key(&self) -> RouteKey {
+        RouteKey {
+            age: Arc::clone(&self.age),
+            id: Arc::clone(self.id),
+        }
+    }
+
     pub(super) fn kind(&self) -> &str {
         &self.id.kind
     }
@@ -112,152 +156,55 @@ impl Route<'_> {
             Spec::Stream(spec) => &spec.hostnames,
         }
     }
+
+    fn parent_refs(&self) -> &'s [ParentReference] {
+        match self.spec {
+            Spec::Http(spec) => &spec.parent_refs,
+            Spec::Grpc(spec) => &spec.parent_refs,
+            Spec::Stream(spec) => &spec.parent_refs,
+        }
+    }
 }
 
-/// The hostnames of each listener's HTTPRoutes and of its GRPCRoutes.
-#[derive(Default)]
-struct Claims(HashMap<ListenerKey, [BTreeSet<Hostname>; 2]>);
-
-impl Claims {
-    /// Where the hostnames of a kind are; streams have their listeners for themselves.
-    fn place(route: &Route<'_>) -> Option<usize> {
-        match route.spec {
-            Spec::Http(_) => Some(0),
-            Spec::Grpc(_) => Some(1),
-            Spec::Stream(_) => None,
-        }
+impl RouteKey {
+    pub(super) fn id(&self) -> &Arc<ResourceId> {
+        &self.id
     }
 
-    /// Whether the older routes of a listener are of the other kind for one of these hostnames.
-    fn are_against(
-        &self,
-        route: &Route<'_>,
-        listener: ListenerKey,
-        hostnames: &[Hostname],
-    ) -> bool {
-        let (Some(place), Some(claimed)) = (Self::place(route), self.0.get(&listener)) else {
-            return false;
-        };
-        let mut others = claimed[1 - place].iter();
-        others.any(|other| {
-            hostnames
-                .iter()
-                .any(|own| own.intersection(other).is_some())
-        })
+    pub(super) fn find<'s>(&self, store: &'s Store) -> Option<Route<'s>> {
+        Route::find(store, &self.id.kind, &self.id.namespace, &self.id.name)
     }
 
-    fn add(&mut self, route: &Route<'_>) {
-        let Some(place) = Self::place(route) else {
-            return;
-        };
-        for attachment in route.parents.iter().flat_map(|parent| &parent.attached) {
-            let claimed = self.0.entry(attachment.listener).or_default();
-            claimed[place].extend(attachment.hostnames.iter().cloned());
-        }
+    fn is_grpc(&self) -> bool {
+        &*self.id.kind == "GRPCRoute"
     }
 }
 
 /// What a route's parents are found among.
-struct Parents<'s> {
-    gateways: HashMap<(&'s str, &'s str), usize>,
-    sets: HashMap<(&'s str, &'s str), (usize, usize)>,
+pub(super) struct Parents<'g> {
+    gateways: HashMap<(&'g str, &'g str), usize>,
+    sets: HashMap<(&'g str, &'g str), (usize, usize)>,
 }
 
-/// Attaches all routes, the oldest first.
-pub(super) fn attach<'s>(
-    context: &mut Context<'s>,
-    gateways: &mut [Gateway<'s>],
-) -> Vec<Route<'s>> {
-    let mut parents = Parents {
-        gateways: HashMap::new(),
-        sets: HashMap::new(),
-    };
-    for (index, gateway) in gateways.iter().enumerate() {
-        let object = gateway.object;
+impl<'g> Parents<'g> {
+    pub(super) fn of(all: &'g [Gateway]) -> Self {
+        let mut parents = Self {
+            gateways: HashMap::new(),
+            sets: HashMap::new(),
+        };
+        for (index, gateway) in all.iter().enumerate() {
+            let object = &gateway.object;
+            parents
+                .gateways
+                .insert((object.namespace(), object.name()), index);
+            for (of, set) in gateway.sets.iter().enumerate() {
+                let name = (set.object.namespace(), set.object.name());
+                parents.sets.insert(name, (index, of));
+            }
+        }
         parents
-            .gateways
-            .insert((object.namespace(), object.name()), index);
-        for (of, set) in gateway.sets.iter().enumerate() {
-            let name = (set.object.namespace(), set.object.name());
-            parents.sets.insert(name, (index, of));
-        }
     }
-    let store = context.store;
-    let http = store.http_routes.iter().map(|object| {
-        let spec = &object.spec;
-        route(object, Spec::Http(spec), &spec.parent_refs)
-    });
-    let grpc = store.grpc_routes.iter().map(|object| {
-        let spec = &object.spec;
-        route(object, Spec::Grpc(spec), &spec.parent_refs)
-    });
-    let streams = [&store.tls_routes, &store.tcp_routes, &store.udp_routes];
-    let streams = streams.into_iter().flat_map(Table::iter);
-    let streams = streams.map(|object| {
-        let spec = &object.spec;
-        route(object, Spec::Stream(spec), &spec.parent_refs)
-    });
-    let mut all: Vec<_> = http.chain(grpc).chain(streams).collect();
-    all.sort_by(|(one, _), (other, _)| (&one.age, one.kind()).cmp(&(&other.age, other.kind())));
-    let mut routes = Vec::new();
-    let mut claims = Claims::default();
-    for (mut route, references) in all {
-        let hostnames = hostnames(context, &route);
-        for (index, reference) in references.iter().enumerate() {
-            let Some((gateway, set)) = parents.find(route.meta, reference) else {
-                continue;
-            };
-            let at = route.at(format!("spec.parentRefs[{index}]"));
-            let parent = Parent {
-                reference,
-                gateway,
-                attached: Vec::new(),
-                refused: None,
-            };
-            let around = Around {
-                gateway: &gateways[gateway],
-                set,
-                claims: &claims,
-            };
-            let parent = parent.attach(context, &route, &at, &hostnames, &around);
-            route.parents.push(parent);
-        }
-        claims.add(&route);
-        if route.parents.is_empty() {
-            continue;
-        }
-        // One that names a listener twice is one route of it.
-        let attached = route.parents.iter().flat_map(|parent| &parent.attached);
-        let listeners: BTreeSet<ListenerKey> = attached.map(|each| each.listener).collect();
-        for key in listeners {
-            let gateway = &mut gateways[key.gateway];
-            let listener = match key.set {
-                None => &mut gateway.listeners[key.index],
-                Some(set) => &mut gateway.sets[set].listeners[key.index],
-            };
-            listener.attached += 1;
-        }
-        routes.push(route);
-    }
-    routes
-}
 
-fn route<'s, T>(
-    object: &'s Arc<Object<T>>,
-    spec: Spec<'s>,
-    references: &'s [ParentReference],
-) -> (Route<'s>, &'s [ParentReference]) {
-    let route = Route {
-        id: &object.id,
-        meta: &object.meta,
-        age: Arc::new(age(object)),
-        spec,
-        parents: Vec::new(),
-    };
-    (route, references)
-}
-
-impl Parents<'_> {
     /// The Gateway that a reference is to, and the ListenerSet of it.
     fn find(
         &self,
@@ -280,6 +227,42 @@ impl Parents<'_> {
     }
 }
 
+/// The parents of a route that are nuncio's, with what their listeners say to it.
+pub(super) fn parents(
+    context: &mut Context<'_>,
+    route: &Route<'_>,
+    gateways: &[Gateway],
+    parents: &Parents<'_>,
+) -> Vec<Parent> {
+    let references = route.parent_refs().iter().enumerate();
+    let found: Vec<_> = references
+        .filter_map(|(index, reference)| {
+            let (gateway, set) = parents.find(route.meta, reference)?;
+            Some((index, reference, gateway, set))
+        })
+        .collect();
+    if found.is_empty() {
+        return Vec::new();
+    }
+    let hostnames = hostnames(context, route);
+    let found = found.into_iter();
+    found
+        .map(|(index, reference, gateway, set)| {
+            let asks = Asks {
+                route,
+                reference,
+                hostnames: hostnames.as_deref(),
+            };
+            Parent {
+                index,
+                reference: reference.clone(),
+                gateway,
+                answers: asks.all(context.store, gateways, gateway, set),
+            }
+        })
+        .collect()
+}
+
 /// `None` is every one. One that is wrong costs itself.
 fn hostnames(context: &mut Context<'_>, route: &Route<'_>) -> Option<Vec<Hostname>> {
     let hostnames = route.hostnames();
@@ -299,113 +282,193 @@ fn hostnames(context: &mut Context<'_>, route: &Route<'_>) -> Option<Vec<Hostnam
     Some(read)
 }
 
-/// What a route attaches to.
-#[derive(Clone, Copy)]
-struct Around<'a, 's> {
-    gateway: &'a Gateway<'s>,
-    set: Option<usize>,
-    claims: &'a Claims,
+/// What a route wants of a parent.
+struct Asks<'a> {
+    route: &'a Route<'a>,
+    reference: &'a ParentReference,
+    hostnames: Option<&'a [Hostname]>,
 }
 
-impl Parent<'_> {
-    fn attach(
-        mut self,
+impl Asks<'_> {
+    fn all(
+        &self,
+        store: &Store,
+        gateways: &[Gateway],
+        gateway: usize,
+        set: Option<usize>,
+    ) -> Vec<(ListenerKey, Answer)> {
+        let parent = &gateways[gateway];
+        let refused = match set {
+            None => &parent.refused,
+            Some(set) => &parent.sets[set].refused,
+        };
+        if parent.refused.is_some() || refused.is_some() {
+            return Vec::new();
+        }
+        let listeners = match set {
+            None => &parent.listeners,
+            Some(set) => &parent.sets[set].listeners,
+        };
+        let listeners = listeners.iter().enumerate();
+        let named = listeners.filter(|(_, listener)| self.names(listener));
+        named
+            .filter(|(_, listener)| listener.is_accepted())
+            .map(|(index, listener)| {
+                let key = ListenerKey {
+                    gateway,
+                    set,
+                    index,
+                };
+                (key, self.answer(store, listener))
+            })
+            .collect()
+    }
+
+    fn names(&self, listener: &Listener) -> bool {
+        let section = self.reference.section_name.as_deref();
+        let section = section.filter(|name| !name.is_empty());
+        let port = self.reference.port;
+        section.is_none_or(|section| section == listener.spec.name)
+            && port.is_none_or(|port| port == listener.spec.port)
+    }
+
+    fn answer(&self, store: &Store, listener: &Listener) -> Answer {
+        let route = self.route;
+        if !listener.allows(store, route.kind(), &route.meta.namespace) {
+            return Answer::NotAllowed;
+        }
+        let own = std::slice::from_ref(&listener.hostname);
+        let common: Vec<Hostname> = match self.hostnames {
+            None => own.to_vec(),
+            Some(hostnames) => {
+                let common = hostnames.iter();
+                let common = common.filter_map(|each| each.intersection(&listener.hostname));
+                common.cloned().collect()
+            }
+        };
+        match common.is_empty() {
+            true => Answer::NoHostname,
+            false => Answer::Takes(common),
+        }
+    }
+}
+
+impl Parent {
+    /// The listeners that take the route, unless another is in its way.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (ListenerKey, &[Hostname])> {
+        let answers = self.answers.iter();
+        answers.filter_map(|(listener, answer)| match answer {
+            Answer::Takes(hostnames) => Some((*listener, &hostnames[..])),
+            Answer::NotAllowed | Answer::NoHostname => None,
+        })
+    }
+
+    /// Why no listener has the route. `has` says whether one does that would take it.
+    pub(super) fn refusal(
+        &self,
         context: &mut Context<'_>,
         route: &Route<'_>,
-        at: &Origin,
-        hostnames: &Option<Vec<Hostname>>,
-        around: &Around<'_, '_>,
-    ) -> Self {
-        let Around {
-            gateway,
-            set,
-            claims,
-        } = *around;
-        let listeners = match set {
-            None => &gateway.listeners,
-            Some(set) => &gateway.sets[set].listeners,
-        };
-        let refused =
-            gateway.refused.is_some() || set.is_some_and(|set| gateway.sets[set].refused.is_some());
-        let reference = self.reference;
-        let named = |listener: &Listener<'_>| {
-            let section = reference
-                .section_name
-                .as_deref()
-                .filter(|name| !name.is_empty());
-            section.is_none_or(|section| section == listener.spec.name)
-                && reference.port.is_none_or(|port| port == listener.spec.port)
-        };
+        has: impl Fn(ListenerKey) -> bool,
+    ) -> Option<Fault> {
         let mut reason = "NoMatchingParent";
-        for (index, listener) in listeners.iter().enumerate() {
-            if refused || !named(listener) {
-                continue;
-            }
-            if !listener.is_accepted() {
-                continue;
-            }
-            if !listener.allows(context.store, route.kind(), &route.meta.namespace) {
-                reason = match reason {
-                    "NoMatchingParent" => "NotAllowedByListeners",
-                    reason => reason,
+        for (listener, answer) in &self.answers {
+            reason = match answer {
+                Answer::Takes(_) if has(*listener) => return None,
+                // "The implementation MUST accept exactly one of these two routes": the older.
+                Answer::Takes(_) => "HostnameConflict",
+                Answer::NoHostname => "NoMatchingListenerHostname",
+                Answer::NotAllowed if reason == "NoMatchingParent" => "NotAllowedByListeners",
+                Answer::NotAllowed => reason,
+            };
+        }
+        let (message, help) = match reason {
+            "NotAllowedByListeners" => (
+                format!(
+                    "no listener of it takes routes of kind {} from namespace {}",
+                    route.kind(),
+                    route.meta.namespace
+                ),
+                "write allowedRoutes into the listener, or name another",
+            ),
+            "NoMatchingListenerHostname" => (
+                "no listener of it has one of the hostnames".to_owned(),
+                "write hostnames that a listener has, or none",
+            ),
+            "HostnameConflict" => (
+                "an older route has the same hostnames: of HTTPRoutes and GRPCRoutes a hostname is \
+                 one kind's"
+                    .to_owned(),
+                "write other hostnames, or the matches of one into the other",
+            ),
+            _ => (
+                "it has no such listener in effect".to_owned(),
+                "write sectionName and port as a listener of it has them, or leave them out",
+            ),
+        };
+        let at = route.at(format!("spec.parentRefs[{}]", self.index));
+        Some(context.fault(&at, Reason::NotBound, reason, message, help))
+    }
+}
+
+/// The routes of one listener.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    candidates: BTreeMap<Arc<RouteKey>, Vec<Hostname>>,
+    /// Those of them that have hostnames of an older route of the other kind.
+    conflicted: BTreeSet<Arc<RouteKey>>,
+}
+
+impl Attached {
+    /// Two references of a route to one listener are one.
+    pub(super) fn add(&mut self, key: &Arc<RouteKey>, hostnames: &[Hostname]) {
+        let hostnames = hostnames.to_vec();
+        self.candidates.insert(Arc::clone(key), hostnames);
+    }
+
+    pub(super) fn remove(&mut self, key: &Arc<RouteKey>) {
+        self.candidates.remove(key);
+    }
+
+    pub(super) fn has(&self, key: &Arc<RouteKey>) -> bool {
+        self.candidates.contains_key(key) && !self.conflicted.contains(key)
+    }
+
+    /// The oldest first, with their hostnames.
+    pub(super) fn routes(&self) -> impl Iterator<Item = (&Arc<RouteKey>, &[Hostname])> {
+        let candidates = self.candidates.iter();
+        let candidates = candidates.filter(|(key, _)| !self.conflicted.contains(*key));
+        candidates.map(|(key, hostnames)| (key, &hostnames[..]))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.candidates.len() - self.conflicted.len()
+    }
+
+    /// Finds anew who is in whose way; returns those of whom something else is true now.
+    pub(super) fn settle(&mut self) -> Vec<Arc<RouteKey>> {
+        let grpc = self.candidates.keys().filter(|key| key.is_grpc()).count();
+        let mut conflicted = BTreeSet::new();
+        if grpc > 0 && grpc < self.candidates.len() {
+            // The hostnames that those of each kind have.
+            let mut claims: [BTreeSet<&Hostname>; 2] = Default::default();
+            for (key, hostnames) in &self.candidates {
+                let kind = usize::from(key.is_grpc());
+                let mut others = claims[1 - kind].iter();
+                let is_claimed = |other: &&Hostname| {
+                    hostnames
+                        .iter()
+                        .any(|own| own.intersection(other).is_some())
                 };
-                continue;
-            }
-            let own = std::slice::from_ref(&listener.hostname);
-            let common: Vec<Hostname> = match hostnames {
-                None => own.to_vec(),
-                Some(hostnames) => {
-                    let common = hostnames.iter();
-                    let common = common.filter_map(|each| each.intersection(&listener.hostname));
-                    common.cloned().collect()
+                match others.any(is_claimed) {
+                    true => {
+                        conflicted.insert(Arc::clone(key));
+                    }
+                    false => claims[kind].extend(hostnames),
                 }
-            };
-            if common.is_empty() {
-                reason = "NoMatchingListenerHostname";
-                continue;
             }
-            let key = ListenerKey {
-                gateway: self.gateway,
-                set,
-                index,
-            };
-            // "The implementation MUST accept exactly one of these two routes": the older.
-            if claims.are_against(route, key, &common) {
-                reason = "HostnameConflict";
-                continue;
-            }
-            self.attached.push(Attachment {
-                listener: key,
-                hostnames: common,
-            });
         }
-        if self.attached.is_empty() {
-            let (message, help) = match reason {
-                "NotAllowedByListeners" => (
-                    format!(
-                        "no listener of it takes routes of kind {} from namespace {}",
-                        route.kind(),
-                        route.meta.namespace
-                    ),
-                    "write allowedRoutes into the listener, or name another",
-                ),
-                "NoMatchingListenerHostname" => (
-                    "no listener of it has one of the hostnames".to_owned(),
-                    "write hostnames that a listener has, or none",
-                ),
-                "HostnameConflict" => (
-                    "an older route has the same hostnames: of HTTPRoutes and GRPCRoutes a hostname is \
-                     one kind's"
-                        .to_owned(),
-                    "write other hostnames, or the matches of one into the other",
-                ),
-                _ => (
-                    "it has no such listener in effect".to_owned(),
-                    "write sectionName and port as a listener of it has them, or leave them out",
-                ),
-            };
-            self.refused = Some(context.fault(at, Reason::NotBound, reason, message, help));
-        }
-        self
+        let before = std::mem::replace(&mut self.conflicted, conflicted);
+        let differ = before.symmetric_difference(&self.conflicted);
+        differ.cloned().collect()
     }
 }

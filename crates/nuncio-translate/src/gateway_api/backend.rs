@@ -56,13 +56,13 @@ pub(super) fn through(store: &Store, service: &Object<ServiceSpec>) -> Through {
 pub(super) struct Backends<'r> {
     pub(super) route: &'r Route<'r>,
     pub(super) facts: &'r Facts,
-    pub(super) policies: &'r mut Policies,
+    pub(super) policies: &'r Policies,
     /// The first of them.
     pub(super) unresolved: Option<Fault>,
 }
 
 impl<'r> Backends<'r> {
-    pub(super) fn new(route: &'r Route<'r>, facts: &'r Facts, policies: &'r mut Policies) -> Self {
+    pub(super) fn new(route: &'r Route<'r>, facts: &'r Facts, policies: &'r Policies) -> Self {
         Self {
             route,
             facts,

@@ -46,22 +46,27 @@ impl Hostname {
         }
     }
 
+    /// What stands after the star, or the name: no two have the same, because no name begins with a dot.
+    pub(super) fn key(&self) -> &str {
+        let text = self.0.as_str();
+        text.strip_prefix('*').unwrap_or(text)
+    }
+
+    /// The keys of all that cover it, the most specific first.
+    pub(super) fn covering(&self) -> impl Iterator<Item = &str> {
+        let key = self.key();
+        let dots = key.match_indices('.').map(|(at, _)| at);
+        let wildcards = dots.filter(|at| *at > 0).map(|at| &key[at..]);
+        let any = (!key.is_empty()).then_some("");
+        std::iter::once(key).chain(wildcards).chain(any)
+    }
+
     /// The names that both stand for.
     pub(super) fn intersection<'h>(&'h self, other: &'h Self) -> Option<&'h Self> {
         if self.covers(other) {
             Some(other)
         } else {
             other.covers(self).then_some(self)
-        }
-    }
-
-    /// Of two that cover the same name, the larger is the more specific: a name before a wildcard,
-    /// the longer wildcard before the shorter, every name last.
-    pub(super) fn specificity(&self) -> (u8, usize) {
-        match self.0.as_str() {
-            "*" => (0, 0),
-            text if text.starts_with('*') => (1, text.len()),
-            text => (2, text.len()),
         }
     }
 }
@@ -99,11 +104,27 @@ mod tests {
     }
 
     #[test]
-    fn the_more_specific_is_larger() {
-        let mut hosts = ["*", "*.example", "b.example", "*.b.example", "a.b.example"].map(host);
-        hosts.sort_by_key(|host| std::cmp::Reverse(host.specificity()));
-        let expected = ["a.b.example", "b.example", "*.b.example", "*.example", "*"].map(host);
-        assert_eq!(hosts, expected);
+    fn a_name_comes_before_a_wildcard_and_the_longer_wildcard_before_the_shorter() {
+        for (text, covering) in [
+            ("*", &["*"][..]),
+            ("example", &["example", "*"]),
+            ("*.example", &["*.example", "*"]),
+            (
+                "a.b.example",
+                &["a.b.example", "*.b.example", "*.example", "*"],
+            ),
+            ("*.b.example", &["*.b.example", "*.example", "*"]),
+        ] {
+            let keys: Vec<String> = host(text).covering().map(str::to_owned).collect();
+            let expected: Vec<String> = covering
+                .iter()
+                .map(|text| host(text).key().to_owned())
+                .collect();
+            assert_eq!(keys, expected, "{text}");
+            for other in covering {
+                assert!(host(other).covers(&host(text)), "{other} {text}");
+            }
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub struct Generated {
 }
 
 /// The Service that a Gateway is to have.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Service {
     name: String,
     type_: ServiceType,
@@ -234,7 +234,7 @@ pub(super) type Services = BTreeSet<(String, String)>;
 /// What is to stand there for the Gateways, and the Services on whose EndpointSlices that depends.
 pub(super) fn generate(
     context: &mut Context<'_>,
-    gateways: &[Gateway<'_>],
+    gateways: &[Gateway],
 ) -> (Infrastructure, Services) {
     let mut made = Infrastructure::default();
     let mut follows = Services::new();
@@ -282,7 +282,7 @@ impl Infrastructure {
     fn add(
         &mut self,
         store: &Store,
-        gateway: &Gateway<'_>,
+        gateway: &Gateway,
         service: &Service,
         ports: &[object::Port],
         endpoints: &object::Endpoints,

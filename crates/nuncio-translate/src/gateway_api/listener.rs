@@ -64,7 +64,7 @@ enum Family {
 }
 
 /// What becomes of TLS.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tls {
     None,
     Terminate(Termination),
@@ -72,12 +72,11 @@ pub(super) enum Tls {
 }
 
 /// A listener of a Gateway or of a ListenerSet.
-#[derive(Debug)]
-pub(super) struct Listener<'s> {
-    pub(super) spec: &'s api::Listener,
-    /// Whose it is: its field, and the namespace of the whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Listener {
+    pub(super) spec: api::Listener,
+    /// Whose it is, with its field.
     pub(super) origin: Origin,
-    pub(super) namespace: &'s str,
     pub(super) hostname: Hostname,
     /// `None` is one that nuncio does not serve.
     pub(super) protocol: Option<Protocol>,
@@ -92,11 +91,13 @@ pub(super) struct Listener<'s> {
     pub(super) conflicted: Option<Fault>,
     /// Whether its certificate or what verifies clients is missing.
     pub(super) broken: bool,
-    /// How many routes are attached.
-    pub(super) attached: usize,
 }
 
-impl Listener<'_> {
+impl Listener {
+    pub(super) fn namespace(&self) -> &str {
+        &self.origin.resource.namespace
+    }
+
     /// Whether routes can attach to it.
     pub(super) fn is_accepted(&self) -> bool {
         self.protocol.is_some() && self.refused.is_none() && self.conflicted.is_none()
@@ -128,7 +129,8 @@ impl Listener<'_> {
     pub(super) fn allows(&self, store: &Store, kind: &str, namespace: &str) -> bool {
         let allowed = self.spec.allowed_routes.as_ref();
         let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
-        self.kinds.contains(&kind) && is_from(store, namespaces, "Same", self.namespace, namespace)
+        self.kinds.contains(&kind)
+            && is_from(store, namespaces, "Same", self.namespace(), namespace)
     }
 }
 
@@ -156,17 +158,17 @@ fn is_from(
 }
 
 /// A ListenerSet of a Gateway.
-#[derive(Debug)]
-pub(super) struct Set<'s> {
-    pub(super) object: &'s Arc<Object<api::ListenerSet>>,
+#[derive(Debug, PartialEq)]
+pub(super) struct Set {
+    pub(super) object: Arc<Object<api::ListenerSet>>,
     pub(super) refused: Option<Fault>,
-    pub(super) listeners: Vec<Listener<'s>>,
+    pub(super) listeners: Vec<Listener>,
 }
 
 /// A Gateway with all its listeners.
-#[derive(Debug)]
-pub(super) struct Gateway<'s> {
-    pub(super) object: &'s Arc<Object<api::Gateway>>,
+#[derive(Debug, PartialEq)]
+pub(super) struct Gateway {
+    pub(super) object: Arc<Object<api::Gateway>>,
     pub(super) addresses: Addresses,
     /// What leads to it in a cluster.
     pub(super) service: Option<Service>,
@@ -176,13 +178,13 @@ pub(super) struct Gateway<'s> {
     pub(super) unresolved: Option<Fault>,
     /// It takes connections of clients whose certificate is not valid.
     pub(super) insecure_validation: bool,
-    pub(super) listeners: Vec<Listener<'s>>,
-    pub(super) sets: Vec<Set<'s>>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) sets: Vec<Set>,
 }
 
-impl<'s> Gateway<'s> {
+impl Gateway {
     /// Its own and those of its ListenerSets.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Listener<'s>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Listener> {
         let sets = self.sets.iter().filter(|set| set.refused.is_none());
         self.listeners
             .iter()
@@ -206,7 +208,7 @@ struct Taken {
 }
 
 /// Reads the Gateways, the oldest first.
-pub(super) fn gateways<'s>(context: &mut Context<'s>, classes: &OfClasses) -> Vec<Gateway<'s>> {
+pub(super) fn gateways(context: &mut Context<'_>, classes: &OfClasses) -> Vec<Gateway> {
     let objects = class::gateways(context.store);
     let mut unfit = Vec::new();
     let mut services = Vec::new();
@@ -260,7 +262,7 @@ pub(super) fn gateways<'s>(context: &mut Context<'s>, classes: &OfClasses) -> Ve
             insecure_validation: frontend.is_insecure(),
             listeners: own,
             sets: Vec::new(),
-            object,
+            object: Arc::clone(object),
         };
         let sets = sets_of.remove(&(object.namespace(), object.name()));
         for set in sets.into_iter().flatten() {
@@ -270,7 +272,7 @@ pub(super) fn gateways<'s>(context: &mut Context<'s>, classes: &OfClasses) -> Ve
                 settle(context, &mut listeners, &gateway.addresses, &mut taken);
             }
             gateway.sets.push(Set {
-                object: set,
+                object: Arc::clone(set),
                 refused,
                 listeners,
             });
@@ -287,10 +289,10 @@ pub(super) fn is_gateway(group: Option<&str>, kind: Option<&str>) -> bool {
 
 fn not_allowed(
     context: &mut Context<'_>,
-    gateway: &Gateway<'_>,
+    gateway: &Gateway,
     set: &Object<api::ListenerSet>,
 ) -> Option<Fault> {
-    let object = gateway.object;
+    let object = &gateway.object;
     let allowed = object.spec.allowed_listeners.as_ref();
     let namespaces = allowed.and_then(|allowed| allowed.namespaces.as_ref());
     let at = set.at("spec.parentRef");
@@ -333,7 +335,6 @@ fn not_allowed(
 pub(super) struct Owner<'s> {
     origin: Origin,
     kind: &'static str,
-    namespace: &'s str,
     listeners: &'s [api::Listener],
 }
 
@@ -342,7 +343,6 @@ impl<'s> Owner<'s> {
         Self {
             origin: object.origin(),
             kind: "Gateway",
-            namespace: object.namespace(),
             listeners: &object.spec.listeners,
         }
     }
@@ -351,24 +351,18 @@ impl<'s> Owner<'s> {
         Self {
             origin: object.origin(),
             kind: "ListenerSet",
-            namespace: object.namespace(),
             listeners: &object.spec.listeners,
         }
     }
 }
 
-fn read<'s>(
-    context: &mut Context<'s>,
-    owner: &Owner<'s>,
-    frontend: &tls::Frontend,
-) -> Vec<Listener<'s>> {
+fn read(context: &mut Context<'_>, owner: &Owner<'_>, frontend: &tls::Frontend) -> Vec<Listener> {
     let listeners = owner.listeners.iter().enumerate();
     listeners
         .map(|(index, spec)| {
             let origin = owner.origin.field(format!("spec.listeners[{index}]"));
             let mut listener = Listener {
-                spec,
-                namespace: owner.namespace,
+                spec: spec.clone(),
                 hostname: Hostname::any(),
                 protocol: Protocol::parse(&spec.protocol),
                 kinds: Vec::new(),
@@ -377,7 +371,6 @@ fn read<'s>(
                 unresolved: None,
                 conflicted: None,
                 broken: false,
-                attached: 0,
                 origin,
             };
             listener.read_protocol(context);
@@ -389,7 +382,7 @@ fn read<'s>(
         .collect()
 }
 
-impl Listener<'_> {
+impl Listener {
     fn field(&self, field: &str) -> Origin {
         self.origin.field(format!("{}.{field}", self.origin.field))
     }
@@ -516,7 +509,7 @@ impl Listener<'_> {
 /// left none wins among listeners of one object.
 fn settle(
     context: &mut Context<'_>,
-    listeners: &mut [Listener<'_>],
+    listeners: &mut [Listener],
     addresses: &Addresses,
     taken: &mut HashMap<Place, Taken>,
 ) {
@@ -570,7 +563,7 @@ fn settle(
 
 fn conflict(
     context: &mut Context<'_>,
-    listener: &Listener<'_>,
+    listener: &Listener,
     reason: &'static str,
     message: String,
 ) -> Fault {
@@ -594,7 +587,7 @@ struct Want {
 
 impl Want {
     /// `None` of one that can have nothing.
-    fn of(listener: &Listener<'_>, addresses: &Addresses) -> Option<Self> {
+    fn of(listener: &Listener, addresses: &Addresses) -> Option<Self> {
         let protocol = listener.protocol.filter(|_| listener.is_accepted())?;
         let places = addresses.places(listener.spec.port, listener.is_udp());
         Some(Self {

@@ -1,7 +1,7 @@
 //! The Gateway API: Gateways, ListenerSets and their routes.
 //!
 //! ```text
-//!  GatewayClass ──▶ class ──▶ listener (conflicts, certificates, addresses)
+//!  GatewayClass ──▶ class ──▶ listener (conflicts, certificates, addresses) ──▶ base
 //!                                │
 //!                                ├──▶ infrastructure (what stands in a cluster for each Gateway)
 //!                                │
@@ -9,6 +9,8 @@
 //!                    └──▶ rule (matches, filter, backend) ──┘    │
 //!  TLSRoute, TCPRoute, UDPRoute ─▶ attach ─▶ stream ─────────────┴──▶ serve ──▶ listeners
 //!                                                             all ──▶ status
+//!
+//!  kept says what of that is made again
 //! ```
 //!
 //! Nothing is lowered to Hosts and Mappings: what comes first, what a prefix is and what an invalid
@@ -19,6 +21,7 @@
 mod address;
 mod attach;
 mod backend;
+mod base;
 mod class;
 mod filter;
 mod grant;
@@ -26,6 +29,7 @@ mod hostname;
 mod infrastructure;
 mod kept;
 mod listener;
+mod lowered;
 mod policy;
 mod rule;
 mod serve;
@@ -38,7 +42,6 @@ mod tls;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nuncio_model::cluster::Endpoint;
 use nuncio_model::external::Asks;
 use nuncio_model::listener::{HttpOptions, Transport};
 use nuncio_model::value::Invalid;
@@ -51,12 +54,10 @@ pub use status::Statuses;
 
 use crate::Settings;
 use crate::endpoints::EndpointReads;
-use crate::fields::error_response;
 use crate::fields::values::whole_path;
-use crate::store::{self, Changed, Store};
+use crate::store::Store;
 use grant::{From, To};
 pub(crate) use listener::Place;
-use policy::Policies;
 
 /// What all that nuncio serves has in common, and what of it is taken already.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,10 +94,7 @@ pub(crate) struct Fragment {
     pub(crate) report: Report,
     pub(crate) status: Arc<Statuses>,
     pub(crate) infrastructure: Arc<Infrastructure>,
-    /// Services of whose endpoints more depends than what is sent to them.
-    follows: infrastructure::Services,
     pub(crate) files: BTreeSet<Arc<str>>,
-    endpoint_reads: EndpointReads,
 }
 
 impl Fragment {
@@ -125,27 +123,6 @@ impl Fragment {
         all.filters = std::mem::take(&mut all.filters).union(own.filters.clone());
         all.secrets = own.secrets.clone().union(std::mem::take(&mut all.secrets));
     }
-
-    /// See [`crate::Translator::endpoints_of`].
-    pub(crate) fn endpoints_of(
-        &self,
-        store: &Store,
-        namespace: &str,
-        name: &str,
-    ) -> Option<BTreeMap<Arc<str>, Vec<Endpoint>>> {
-        let followed = (namespace.to_owned(), name.to_owned());
-        if self.follows.contains(&followed) {
-            return None;
-        }
-        if let Some(service) = store.services.get(namespace, name)
-            && !self
-                .endpoint_reads
-                .all_through(&service.id, backend::through(store, service))
-        {
-            return None;
-        }
-        self.endpoint_reads.of_service(store, namespace, name)
-    }
 }
 
 /// A problem, in the words of a condition.
@@ -161,15 +138,10 @@ struct Context<'s> {
     store: &'s Store,
     settings: &'s Settings,
     surroundings: &'s Surroundings,
-    /// Of every connection manager.
-    filters: Vec<Arc<str>>,
     report: Report,
     gateway: Gateway,
     files: BTreeSet<Arc<str>>,
     endpoint_reads: EndpointReads,
-    /// What there is of routes from before, and what there is to keep.
-    before: Kept,
-    after: Kept,
 }
 
 impl<'s> Context<'s> {
@@ -178,13 +150,10 @@ impl<'s> Context<'s> {
             store,
             settings,
             surroundings,
-            filters: surroundings.filters.clone(),
             report: Report::default(),
             gateway: Gateway::default(),
             files: BTreeSet::new(),
             endpoint_reads: EndpointReads::default(),
-            before: Kept::default(),
-            after: Kept::default(),
         }
     }
 }
@@ -229,43 +198,5 @@ impl Context<'_> {
         whole_path(path)?;
         self.files.insert(path.into());
         self.store.content(path)
-    }
-}
-
-/// Translates everything that a store has of the Gateway API, with what was kept of it.
-pub(crate) fn translate(
-    store: &Store,
-    settings: &Settings,
-    surroundings: &Surroundings,
-    changed: &Changed,
-    kept: &mut Kept,
-) -> Fragment {
-    let mut context = Context::new(store, settings, surroundings);
-    context.before = std::mem::take(kept);
-    context.before.forget(changed);
-    let classes = infrastructure::of_classes(&mut context);
-    let mut gateways = listener::gateways(&mut context, &classes);
-    let (backend_tls, reads) = store::record(|| policy::backend_tls::read(&mut context));
-    context.after.policies_read(reads);
-    let mut policies = Policies {
-        backend_tls,
-        route: policy::route::read(&mut context),
-    };
-    if let Some(origin) = policies.route.own_error_responses() {
-        error_response::with_filter(&mut context.filters, &mut context.gateway, &origin);
-    }
-    let routes = attach::attach(&mut context, &mut gateways);
-    let outcomes = serve::serve(&mut context, &gateways, &routes, &mut policies);
-    let (infrastructure, follows) = infrastructure::generate(&mut context, &gateways);
-    let status = status::statuses(&context, &classes, &gateways, &routes, &outcomes, &policies);
-    *kept = context.after;
-    Fragment {
-        gateway: context.gateway,
-        report: context.report,
-        status: Arc::new(status),
-        infrastructure: Arc::new(infrastructure),
-        follows,
-        files: context.files,
-        endpoint_reads: context.endpoint_reads.unique(),
     }
 }

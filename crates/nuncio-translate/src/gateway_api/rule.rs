@@ -36,7 +36,7 @@ const RETRY_ON: &[&str] = &[
 ];
 
 /// What a rule depends on beside what its route says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Facts {
     /// Of the listener.
     pub(super) port: u16,
@@ -102,7 +102,7 @@ pub(super) fn lower(
     context: &mut Context<'_>,
     route: &Route<'_>,
     facts: &Facts,
-    policies: &mut Policies,
+    policies: &Policies,
 ) -> Lowered {
     let mut backends = Backends::new(route, facts, policies);
     let mut lowered = Lowered::default();

@@ -7,248 +7,144 @@ use nuncio_model::listener::{
     DatagramListener, DownstreamTls, FilterChain, HttpConnectionManager, Listener as EnvoyListener,
     ListenerFilter, Proxy, Transport,
 };
+use nuncio_model::route::RouteTable;
 use nuncio_model::tls::Termination;
+use nuncio_model::{Gateway, Origin};
 
-use super::attach::{ListenerKey, Route, Spec};
+use super::Context;
+use super::attach::{Attached, ListenerKey, RouteKey};
+use super::base::Base;
 use super::hostname::Hostname;
-use super::listener::{Gateway, Place, Protocol, Tls};
-use super::policy::Policies;
-use super::rule::{Facts, Lowered};
-use super::stream::{self, Stream};
-use super::table::{self, Site};
-use super::{Context, Fault, kept};
+use super::kept::Routes;
+use super::listener::{Listener, Place, Protocol, Tls};
+use super::lowered::Work;
+use super::rule::Lowered;
+use super::stream::Stream;
+use super::table::{self, Site, Sites};
 
-/// What became of a route.
+/// What comes of a port. What it has names of its own for is nobody else's.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) unresolved: Option<Fault>,
-    /// A rule that cannot be honoured.
-    pub(super) unusable: Option<Fault>,
-    /// Whether there is a rule that can.
-    pub(super) usable: bool,
+pub(super) struct Served {
+    listener: Option<Arc<EnvoyListener>>,
+    datagram_listener: Option<Arc<DatagramListener>>,
+    tables: Vec<Arc<RouteTable>>,
 }
 
-/// Makes the routes of each route once for each place that they are different for.
-struct Routes<'r, 's> {
-    routes: &'r [Route<'s>],
-    lowered: HashMap<(usize, Facts), Arc<Lowered>>,
-    streams: HashMap<(usize, Facts), Arc<Stream>>,
-    outcomes: Vec<Option<Outcome>>,
-}
-
-/// Serves the listeners that can be, and says of each route what became of it.
-pub(super) fn serve<'s>(
-    context: &mut Context<'s>,
-    gateways: &[Gateway<'s>],
-    routes: &[Route<'_>],
-    policies: &mut Policies,
-) -> Vec<Outcome> {
-    let mut attached: HashMap<ListenerKey, Vec<(usize, &[Hostname])>> = HashMap::new();
-    for (index, route) in routes.iter().enumerate() {
-        for attachment in route.parents.iter().flat_map(|parent| &parent.attached) {
-            let of_listener = attached.entry(attachment.listener).or_default();
-            // Two references to one listener are one.
-            if of_listener.last().is_none_or(|(last, _)| *last != index) {
-                of_listener.push((index, &attachment.hostnames));
-            }
+impl Served {
+    pub(super) fn add_to(&self, gateway: &mut Gateway) {
+        for table in &self.tables {
+            let tables = &mut gateway.route_tables;
+            tables.insert(Arc::clone(&table.name), Arc::clone(table));
         }
-    }
-    let mut all = Routes {
-        routes,
-        lowered: HashMap::new(),
-        streams: HashMap::new(),
-        outcomes: routes.iter().map(|_| None).collect(),
-    };
-    for (place, keys) in places(gateways) {
-        let port = Port {
-            context,
-            gateways,
-            attached: &attached,
-            place,
-            keys: &keys,
-        };
-        port.serve(&mut all, policies);
-    }
-    for index in 0..routes.len() {
-        if all.outcomes[index].is_none() {
-            all.make(context, index, &Facts::default(), policies);
+        if let Some(listener) = &self.listener {
+            let listeners = &mut gateway.listeners;
+            listeners.insert(Arc::clone(&listener.name), Arc::clone(listener));
         }
-    }
-    policies.note_users(gateways, routes);
-    let outcomes = all.outcomes.into_iter();
-    outcomes.map(Option::unwrap_or_default).collect()
-}
-
-/// The listeners of each place, in the order of their Gateways.
-fn places(gateways: &[Gateway<'_>]) -> BTreeMap<Place, Vec<ListenerKey>> {
-    let mut places: BTreeMap<Place, Vec<ListenerKey>> = BTreeMap::new();
-    for (index, gateway) in gateways.iter().enumerate() {
-        if gateway.refused.is_some() {
-            continue;
-        }
-        let own = gateway.listeners.iter().enumerate();
-        let own = own.map(|(index, listener)| (None, index, listener));
-        let sets = gateway.sets.iter().enumerate();
-        let sets = sets.filter(|(_, set)| set.refused.is_none());
-        let sets = sets.flat_map(|(of, set)| {
-            let listeners = set.listeners.iter().enumerate();
-            listeners.map(move |(index, listener)| (Some(of), index, listener))
-        });
-        for (set, at, listener) in own.chain(sets) {
-            if !listener.is_served() {
-                continue;
-            }
-            let key = ListenerKey {
-                gateway: index,
-                set,
-                index: at,
-            };
-            let own = gateway
-                .addresses
-                .places(listener.spec.port, listener.is_udp());
-            for place in own {
-                places.entry(place).or_default().push(key);
-            }
-        }
-    }
-    places
-}
-
-impl Routes<'_, '_> {
-    fn note(&mut self, index: usize, outcome: impl FnOnce() -> Outcome) {
-        self.outcomes[index].get_or_insert_with(outcome);
-    }
-
-    fn make(
-        &mut self,
-        context: &mut Context<'_>,
-        index: usize,
-        facts: &Facts,
-        policies: &mut Policies,
-    ) {
-        match self.routes[index].spec {
-            Spec::Http(_) | Spec::Grpc(_) => {
-                self.http(context, index, facts, policies);
-            }
-            Spec::Stream(_) => {
-                self.stream(context, index, facts, policies);
-            }
+        if let Some(listener) = &self.datagram_listener {
+            let listeners = &mut gateway.datagram_listeners;
+            listeners.insert(Arc::clone(&listener.name), Arc::clone(listener));
         }
     }
 
-    fn http(
-        &mut self,
-        context: &mut Context<'_>,
-        index: usize,
-        facts: &Facts,
-        policies: &mut Policies,
-    ) -> Arc<Lowered> {
-        let key = (index, facts.clone());
-        if let Some(lowered) = self.lowered.get(&key) {
-            return Arc::clone(lowered);
+    pub(super) fn take_from(&self, gateway: &mut Gateway) {
+        for table in &self.tables {
+            gateway.route_tables.remove(&table.name);
         }
-        let route = &self.routes[index];
-        // What is wrong with a route is wrong everywhere.
-        let say = self.outcomes[index].is_none();
-        let lowered = kept::lower(context, route, facts, policies, say);
-        self.lowered.insert(key, Arc::clone(&lowered));
-        self.note(index, || Outcome {
-            unresolved: lowered.unresolved.clone(),
-            unusable: lowered.unusable.clone(),
-            usable: lowered.usable,
-        });
-        lowered
-    }
-
-    fn stream(
-        &mut self,
-        context: &mut Context<'_>,
-        index: usize,
-        facts: &Facts,
-        policies: &mut Policies,
-    ) -> Arc<Stream> {
-        let key = (index, facts.clone());
-        if let Some(stream) = self.streams.get(&key) {
-            return Arc::clone(stream);
+        if let Some(listener) = &self.listener {
+            gateway.listeners.remove(&listener.name);
         }
-        let route = &self.routes[index];
-        let make = |context: &mut Context<'_>| stream::read(context, route, facts, policies);
-        let stream = Arc::new(said_once(context, self.outcomes[index].is_some(), make));
-        self.streams.insert(key, Arc::clone(&stream));
-        self.note(index, || Outcome {
-            unresolved: stream.unresolved.clone(),
-            unusable: None,
-            usable: true,
-        });
-        stream
+        if let Some(listener) = &self.datagram_listener {
+            gateway.datagram_listeners.remove(&listener.name);
+        }
     }
-}
-
-/// What is wrong with a route is wrong everywhere.
-fn said_once<T>(
-    context: &mut Context<'_>,
-    said: bool,
-    work: impl FnOnce(&mut Context<'_>) -> T,
-) -> T {
-    if !said {
-        return work(context);
-    }
-    let report = std::mem::take(&mut context.report);
-    let result = work(context);
-    context.report = report;
-    result
 }
 
 /// One address and port.
-struct Port<'c, 's, 'g> {
-    context: &'c mut Context<'s>,
-    gateways: &'g [Gateway<'s>],
-    attached: &'g HashMap<ListenerKey, Vec<(usize, &'g [Hostname])>>,
-    place: Place,
-    keys: &'g [ListenerKey],
+pub(super) struct Port<'a> {
+    pub(super) context: Context<'a>,
+    pub(super) base: &'a Base,
+    pub(super) listeners: &'a HashMap<ListenerKey, Attached>,
+    pub(super) routes: &'a Routes,
+    pub(super) place: Place,
+    /// Its listeners, in the order of their Gateways.
+    pub(super) keys: &'a [ListenerKey],
 }
 
-impl Port<'_, '_, '_> {
-    fn serve(mut self, routes: &mut Routes<'_, '_>, policies: &mut Policies) {
+impl<'a> Port<'a> {
+    fn listener(&self, key: ListenerKey) -> &'a Listener {
+        key.of(&self.base.gateways)
+    }
+
+    /// The routes of a listener, the oldest first.
+    fn attached(
+        &self,
+        key: ListenerKey,
+    ) -> impl Iterator<Item = (&'a RouteKey, &'a [Hostname])> + use<'a> {
+        let attached = self.listeners.get(&key).into_iter();
+        let attached = attached.flat_map(Attached::routes);
+        attached.map(|(route, hostnames)| (&**route, hostnames))
+    }
+
+    /// What a route became for a listener that has it.
+    fn work(&self, key: ListenerKey, route: &RouteKey) -> &'a Work {
+        let facts = self.base.facts(key, route.id());
+        let facts = facts.expect("invariant: a port has only listeners that are served");
+        &self.routes[route].lowered(&facts).work
+    }
+
+    fn http(&self, key: ListenerKey, route: &RouteKey) -> Option<&'a Arc<Lowered>> {
+        match self.work(key, route) {
+            Work::Http(lowered) => Some(lowered),
+            Work::Stream(_) => None,
+        }
+    }
+
+    fn stream(&self, key: ListenerKey, route: &RouteKey) -> Option<&'a Stream> {
+        match self.work(key, route) {
+            Work::Stream(stream) => Some(stream),
+            Work::Http(_) => None,
+        }
+    }
+
+    pub(super) fn serve(&self) -> Served {
         let name = self.name();
         if self.place.udp {
-            return self.datagrams(name, routes, policies);
+            return self.datagrams(name);
         }
-        let sites: Vec<Site> = self
-            .keys
-            .iter()
-            .map(|key| self.site(*key, routes, policies))
-            .collect();
+        let sites = self.keys.iter().map(|key| self.site(*key));
+        let sites = Sites::new(sites.collect());
+        let mut served = Served::default();
         let mut chains = Vec::new();
         let cleartext: Vec<usize> = self.with_protocol(Protocol::Http);
         if let Some(first) = cleartext.first() {
             let table = table::of_cleartext(&name, &sites, self.context.surroundings);
-            let tables = &mut self.context.gateway.route_tables;
-            tables.insert(Arc::clone(&name), Arc::new(table));
+            served.tables.push(Arc::new(table));
             chains.push(FilterChain {
                 name: "http".into(),
-                origin: sites[*first].origin.clone(),
+                origin: sites.all[*first].origin.clone(),
                 tls: None,
                 passthrough: None,
                 proxy: self.connection_manager(&name),
             });
         }
         for (index, key) in self.keys.iter().enumerate() {
-            let listener = key.of(self.gateways);
+            let listener = self.listener(*key);
             match (listener.protocol, &listener.tls) {
                 (Some(Protocol::Https), Tls::Terminate(termination)) => {
-                    let chain = self.https(*key, index, &name, &sites, termination);
-                    chains.push(chain);
+                    let own = self.own_name(*key);
+                    let table: Arc<str> = format!("{name}/{own}").into();
+                    let made = table::of_tls(&table, &sites, index, self.context.surroundings);
+                    served.tables.push(Arc::new(made));
+                    chains.push(self.https(listener, &own, &table, termination));
                 }
                 (Some(Protocol::Tls | Protocol::Tcp), tls) => {
-                    let made = self.streams(*key, index, &sites, tls, routes, policies);
-                    chains.extend(made);
+                    chains.extend(self.streams(*key, index, &sites, tls));
                 }
                 _ => {}
             }
         }
         if chains.is_empty() {
-            return;
+            return served;
         }
         let tls = chains
             .iter()
@@ -256,8 +152,8 @@ impl Port<'_, '_, '_> {
         let http = chains.iter().any(|chain| chain.http().is_some());
         let port = self.place.port;
         let listener = EnvoyListener {
-            name: Arc::clone(&name),
-            origin: sites[0].origin.clone(),
+            name,
+            origin: sites.all[0].origin.clone(),
             transport: Transport::Tcp,
             address: self.place.address,
             port,
@@ -274,37 +170,36 @@ impl Port<'_, '_, '_> {
             per_connection_buffer_limit: self.context.surroundings.buffer_limit,
             filter_chains: chains,
         };
-        let listeners = &mut self.context.gateway.listeners;
-        listeners.insert(name, Arc::new(listener));
+        served.listener = Some(Arc::new(listener));
+        served
     }
 
     /// A port of UDP has one listener, and of its routes the oldest counts. Without one it is closed.
-    fn datagrams(self, name: Arc<str>, routes: &mut Routes<'_, '_>, policies: &mut Policies) {
+    fn datagrams(&self, name: Arc<str>) -> Served {
         let key = self.keys[0];
-        let facts = self.facts(key, policies);
-        let attached = self.attached.get(&key).and_then(|routes| routes.first());
-        let Some((route, _)) = attached else {
-            return;
+        let route = self.attached(key).next();
+        let Some(stream) = route.and_then(|(route, _)| self.stream(key, route)) else {
+            return Served::default();
         };
-        let stream = routes.stream(self.context, *route, &facts, policies);
         let port = self.place.port;
-        let origin = key.of(self.gateways).origin.clone();
         let listener = DatagramListener {
-            name: Arc::clone(&name),
+            name,
             address: self.place.address,
             port,
             stat_prefix: format!("ingress_udp_{port}").into(),
-            clusters: stream.clusters(self.context, &origin),
-            origin,
+            clusters: stream.clusters.clone(),
+            origin: self.listener(key).origin.clone(),
         };
-        let listeners = &mut self.context.gateway.datagram_listeners;
-        listeners.insert(name, Arc::new(listener));
+        Served {
+            datagram_listener: Some(Arc::new(listener)),
+            ..Served::default()
+        }
     }
 
     /// Where Gateways have addresses or ports of their own, a port is one Gateway's.
     fn name(&self) -> Arc<str> {
         let Place { address, udp, .. } = self.place;
-        let port = self.keys[0].of(self.gateways).spec.port;
+        let port = self.listener(self.keys[0]).spec.port;
         let port = match udp {
             true => format!("{port}/udp"),
             false => port.to_string(),
@@ -312,8 +207,8 @@ impl Port<'_, '_, '_> {
         if !self.context.settings.gateways_are_apart() {
             return format!("gateway/{port}").into();
         }
-        let gateway = &self.gateways[self.keys[0].gateway];
-        let object = gateway.object;
+        let gateway = &self.base.gateways[self.keys[0].gateway];
+        let object = &gateway.object;
         let name = format!("gateway/{}/{}/{port}", object.namespace(), object.name());
         match gateway.addresses.bound.first() == Some(&address) {
             true => name.into(),
@@ -323,76 +218,50 @@ impl Port<'_, '_, '_> {
 
     fn with_protocol(&self, protocol: Protocol) -> Vec<usize> {
         let keys = self.keys.iter().enumerate();
-        let has = |key: &ListenerKey| key.of(self.gateways).protocol == Some(protocol);
+        let has = |key: &ListenerKey| self.listener(*key).protocol == Some(protocol);
         keys.filter(|(_, key)| has(key))
             .map(|(index, _)| index)
             .collect()
     }
 
-    fn facts(&self, key: ListenerKey, policies: &Policies) -> Facts {
-        let listener = key.of(self.gateways);
-        let gateway = &self.gateways[key.gateway];
-        Facts {
-            port: listener.spec.port,
-            tls: listener.protocol == Some(Protocol::Https),
-            client_certificate: gateway.client_certificate.clone(),
-            policies: policies.route.of_listener(gateway, key.set, listener),
-        }
-    }
-
-    fn site(
-        &mut self,
-        key: ListenerKey,
-        routes: &mut Routes<'_, '_>,
-        policies: &mut Policies,
-    ) -> Site {
-        let listener = key.of(self.gateways);
-        let around = self.facts(key, policies);
-        let mut site = Site {
+    fn site(&self, key: ListenerKey) -> Site {
+        let listener = self.listener(key);
+        let routes = self.attached(key).filter_map(|(route, hostnames)| {
+            let lowered = self.http(key, route)?;
+            Some((hostnames.to_vec(), Arc::clone(lowered)))
+        });
+        Site {
             hostname: listener.hostname.clone(),
             origin: listener.origin.clone(),
-            routes: Vec::new(),
-        };
-        if matches!(listener.protocol, Some(Protocol::Http | Protocol::Https)) {
-            for (index, hostnames) in self.attached.get(&key).into_iter().flatten() {
-                let route = &routes.routes[*index];
-                let facts = Facts {
-                    policies: policies.route.of_route(&around.policies, route),
-                    ..around.clone()
-                };
-                let lowered = routes.http(self.context, *index, &facts, policies);
-                site.routes.push((hostnames.to_vec(), lowered));
-            }
+            routes: routes.collect(),
         }
-        site
     }
 
-    fn https(
-        &mut self,
-        key: ListenerKey,
-        index: usize,
-        name: &str,
-        sites: &[Site],
-        termination: &Termination,
-    ) -> FilterChain {
-        let listener = key.of(self.gateways);
-        let section = &listener.spec.name;
+    /// What a listener is called on its port.
+    fn own_name(&self, key: ListenerKey) -> String {
+        let gateway = &self.base.gateways[key.gateway];
+        let section = &self.listener(key).spec.name;
         let own = match key.set {
             None => section.clone(),
             Some(set) => {
-                let set = self.gateways[key.gateway].sets[set].object;
+                let set = &gateway.sets[set].object;
                 format!("{}/{}/{section}", set.namespace(), set.name())
             }
         };
-        let gateway = self.gateways[key.gateway].object;
-        let own = match self.context.settings.gateways_are_apart() {
-            false => format!("{}/{}/{own}", gateway.namespace(), gateway.name()),
+        let object = &gateway.object;
+        match self.context.settings.gateways_are_apart() {
+            false => format!("{}/{}/{own}", object.namespace(), object.name()),
             true => own,
-        };
-        let table: Arc<str> = format!("{name}/{own}").into();
-        let made = table::of_tls(&table, sites, index, self.context.surroundings);
-        let tables = &mut self.context.gateway.route_tables;
-        tables.insert(Arc::clone(&table), Arc::new(made));
+        }
+    }
+
+    fn https(
+        &self,
+        listener: &Listener,
+        own: &str,
+        table: &Arc<str>,
+        termination: &Termination,
+    ) -> FilterChain {
         FilterChain {
             name: format!("https/{own}").into(),
             origin: listener.origin.clone(),
@@ -401,37 +270,32 @@ impl Port<'_, '_, '_> {
                 termination: termination.clone(),
             }),
             passthrough: None,
-            proxy: self.connection_manager(&table),
+            proxy: self.connection_manager(table),
         }
     }
 
     fn streams(
-        &mut self,
+        &self,
         key: ListenerKey,
         index: usize,
-        sites: &[Site],
+        sites: &Sites,
         tls: &Tls,
-        routes: &mut Routes<'_, '_>,
-        policies: &mut Policies,
     ) -> Vec<FilterChain> {
-        let facts = self.facts(key, policies);
-        let attached = self.attached.get(&key);
-        let mut by_hostname: BTreeMap<&Hostname, usize> = BTreeMap::new();
-        for (route, hostnames) in attached.into_iter().flatten() {
+        let mut by_hostname: BTreeMap<&Hostname, &RouteKey> = BTreeMap::new();
+        for (route, hostnames) in self.attached(key) {
             // The oldest comes first.
-            for hostname in *hostnames {
-                by_hostname.entry(hostname).or_insert(*route);
+            for hostname in hostnames {
+                by_hostname.entry(hostname).or_insert(route);
             }
         }
-        let own = table::own(sites, index, by_hostname.keys().copied());
-        let mut chains = Vec::new();
-        for hostname in own {
+        let own = sites.own(index, by_hostname.keys().copied());
+        let own = own.into_iter().filter_map(|hostname| {
             let route = by_hostname[hostname];
-            let stream = routes.stream(self.context, route, &facts, policies);
-            let origin = routes.routes[route].origin();
-            chains.push(stream.chain(self.context, origin, hostname, tls));
-        }
-        chains
+            let origin = Origin::new(Arc::clone(route.id()));
+            let stream = self.stream(key, route)?;
+            Some(stream.chain(&self.context, origin, hostname, tls))
+        });
+        own.collect()
     }
 
     fn connection_manager(&self, table: &Arc<str>) -> Proxy {
@@ -442,7 +306,7 @@ impl Port<'_, '_, '_> {
             xff_num_trusted_hops: 0,
             max_concurrent_streams: None,
             http3: false,
-            filters: self.context.filters.clone(),
+            filters: self.base.filter_names.clone(),
             late_filters: surroundings.late_filters.clone(),
             // Also while no route has one: the first would change the listener, and close connections.
             sessions: true,

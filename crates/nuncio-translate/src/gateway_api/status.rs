@@ -1,28 +1,30 @@
 //! What the status of each object of the Gateway API is to say, in the specification's words.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use nuncio_api::ObjectMeta;
-use nuncio_api::gateway_api::{self as api, CONTROLLER, GROUP, ParentReference, RouteGroupKind};
+use nuncio_api::gateway_api::{CONTROLLER, GROUP, ParentReference, RouteGroupKind};
+pub(super) use nuncio_api::status::Status;
 use nuncio_api::status::{
     ACCEPTED, AncestorStatus, CONFLICTED, Condition, INSECURE_VALIDATION, ListenerStatus,
-    OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, PROGRAMMED, ParentStatus, RESOLVED_REFS, Status,
+    OVERLAPPING_TLS_CONFIG, PARTIALLY_INVALID, PROGRAMMED, ParentStatus, RESOLVED_REFS,
     SupportedFeature,
 };
 use nuncio_model::ResourceId;
 
-use super::attach::{Parent, Route};
+use super::attach::{ListenerKey, Parent, Route};
+use super::base::Base;
 use super::class;
 use super::infrastructure::OfClasses;
 use super::listener::{Gateway, Listener, Set};
+use super::lowered::Made;
 use super::policy::Policies;
-use super::serve::Outcome;
 use super::{Context, Fault};
-use crate::store::Object;
 
-/// By object.
-pub type Statuses = BTreeMap<Arc<ResourceId>, Status>;
+/// By object. Two that differ in a few share all others.
+pub type Statuses = OrdMap<Arc<ResourceId>, Arc<Status>>;
 
 /// So many Gateways are named in the status of a policy.
 const MOST_ANCESTORS: usize = 16;
@@ -81,77 +83,104 @@ const FEATURES: &[&str] = &[
 /// What it can where Gateways have Services.
 const INFRASTRUCTURE: &str = "GatewayInfrastructure";
 
-pub(super) fn statuses(
+/// Has the status of an object say that; one that says so already stays what it is.
+pub(super) fn say(statuses: &mut Arc<Statuses>, id: &Arc<ResourceId>, says: Status) {
+    if statuses.get(id).is_none_or(|said| **said != says) {
+        Arc::make_mut(statuses).insert(Arc::clone(id), Arc::new(says));
+    }
+}
+
+pub(super) fn of_classes(
     context: &Context<'_>,
-    classes: &OfClasses,
-    gateways: &[Gateway<'_>],
-    routes: &[Route<'_>],
-    outcomes: &[Outcome],
+    parameters: &OfClasses,
+) -> Vec<(Arc<ResourceId>, Status)> {
+    let generated = context.settings.gateway_services.map(|_| &INFRASTRUCTURE);
+    let mut features: Vec<&str> = FEATURES.iter().chain(generated).copied().collect();
+    features.sort_unstable();
+    let feature = |name: &&str| SupportedFeature {
+        name: (*name).to_owned(),
+    };
+    let features: Vec<_> = features.iter().map(feature).collect();
+    let classes = class::classes(context.store).into_iter();
+    classes
+        .map(|class| {
+            let says = Says::of(&class.meta);
+            let accepted = match parameters.get(class.name()) {
+                Some(Err(fault)) => says.fault(ACCEPTED, fault),
+                _ => says.yes(ACCEPTED, "Accepted", "nuncio serves its Gateways"),
+            };
+            let status = Status {
+                conditions: vec![accepted],
+                supported_features: features.clone(),
+                ..Status::default()
+            };
+            (Arc::clone(&class.id), status)
+        })
+        .collect()
+}
+
+/// Of a Gateway and of its ListenerSets. `attached` says how many routes a listener has.
+pub(super) fn of_gateway<'b>(
+    base: &'b Base,
+    index: usize,
+    attached: impl Fn(ListenerKey) -> usize + Copy,
+) -> impl Iterator<Item = (&'b Arc<ResourceId>, Status)> {
+    let gateway = &base.gateways[index];
+    let attached = move |set, listener| {
+        attached(ListenerKey {
+            gateway: index,
+            set,
+            index: listener,
+        })
+    };
+    let own = of_itself(gateway, |listener| attached(None, listener));
+    let sets = gateway.sets.iter().enumerate();
+    let sets = sets.map(move |(at, set)| {
+        let says = of_set(set, gateway, |listener| attached(Some(at), listener));
+        (&set.object.id, says)
+    });
+    std::iter::once((&gateway.object.id, own)).chain(sets)
+}
+
+/// `parents` are those of a route that are nuncio's, with why they do not have it.
+pub(super) fn of_route(
+    route: &Route<'_>,
+    parents: &[(&Parent, Option<Fault>)],
+    made: &Made,
+) -> Status {
+    let parents = parents.iter();
+    let parents = parents.map(|(parent, refused)| of_parent(route, parent, refused.as_ref(), made));
+    Status {
+        parents: Some(parents.collect()),
+        ..Status::default()
+    }
+}
+
+/// Of a policy, if there is one of this name. `users` are the Gateways that it is in effect for.
+pub(super) fn of_policy<'g>(
     policies: &Policies,
-) -> Statuses {
-    let mut statuses = Statuses::new();
-    for class in class::classes(context.store) {
-        let says = Says::of(&class.meta);
-        let accepted = match classes.get(class.name()) {
-            Some(Err(fault)) => says.fault(ACCEPTED, fault),
-            _ => says.yes(ACCEPTED, "Accepted", "nuncio serves its Gateways"),
-        };
-        let generated = context.settings.gateway_services.map(|_| &INFRASTRUCTURE);
-        let mut features: Vec<&str> = FEATURES.iter().chain(generated).copied().collect();
-        features.sort_unstable();
-        let feature = |name: &str| SupportedFeature {
-            name: name.to_owned(),
-        };
-        let status = Status {
-            conditions: vec![accepted],
-            supported_features: features.into_iter().map(feature).collect(),
-            ..Status::default()
-        };
-        statuses.insert(Arc::clone(&class.id), status);
-    }
-    for gateway in gateways {
-        statuses.insert(Arc::clone(&gateway.object.id), of_gateway(gateway));
-        for set in &gateway.sets {
-            statuses.insert(Arc::clone(&set.object.id), of_set(set, gateway));
-        }
-    }
-    for (route, outcome) in routes.iter().zip(outcomes) {
-        let parents = route.parents.iter();
-        let parents = parents.map(|parent| of_parent(route, parent, outcome));
-        let status = Status {
-            parents: Some(parents.collect()),
-            ..Status::default()
-        };
-        statuses.insert(Arc::clone(route.id), status);
-    }
-    for policy in &policies.backend_tls.all {
+    id: &Arc<ResourceId>,
+    users: impl Iterator<Item = &'g Gateway>,
+) -> Option<Status> {
+    let (conditions, missing) = if let Some(policy) = policies.backend_tls.get(id) {
         let says = Says::of(&policy.object.meta);
-        let conditions = vec![
-            says.accepted(policy.refused.as_ref()),
-            says.resolved(policy.unresolved.as_ref()),
-        ];
-        let ancestors = policy.used_by.iter().map(|gateway| {
-            let ancestor = gateways[*gateway].object;
-            of_ancestor(ancestor_ref(ancestor), conditions.clone())
-        });
-        statuses.insert(Arc::clone(&policy.object.id), of_policy(ancestors));
-    }
-    for policy in &policies.route.all {
+        let accepted = says.accepted(policy.refused.as_ref());
+        let resolved = says.resolved(policy.unresolved.as_ref());
+        (vec![accepted, resolved], Vec::new())
+    } else {
+        let policy = policies.route.get(id)?;
         let says = Says::of(&policy.object.meta);
-        let accepted = says.accepted(policy.refused());
-        let served = policy.used_by.iter().map(|gateway| {
-            let ancestor = gateways[*gateway].object;
-            of_ancestor(ancestor_ref(ancestor), vec![accepted.clone()])
-        });
         let missing = policy.missing.iter().map(|(reference, fault)| {
             of_ancestor(reference.clone(), vec![says.fault(ACCEPTED, fault)])
         });
-        statuses.insert(
-            Arc::clone(&policy.object.id),
-            of_policy(served.chain(missing)),
-        );
-    }
-    statuses
+        (vec![says.accepted(policy.refused())], missing.collect())
+    };
+    let served = users.map(|gateway| of_ancestor(ancestor_ref(gateway), conditions.clone()));
+    let ancestors = served.chain(missing).take(MOST_ANCESTORS);
+    Some(Status {
+        ancestors: Some(ancestors.collect()),
+        ..Status::default()
+    })
 }
 
 /// Makes the conditions of one generation of an object.
@@ -204,7 +233,7 @@ impl Says {
     }
 }
 
-fn of_gateway(gateway: &Gateway<'_>) -> Status {
+fn of_itself(gateway: &Gateway, attached_to: impl Fn(usize) -> usize) -> Status {
     let says = Says::of(&gateway.object.meta);
     let listeners = &gateway.listeners;
     let some = gateway.all().any(Listener::is_accepted);
@@ -255,7 +284,7 @@ fn of_gateway(gateway: &Gateway<'_>) -> Status {
     let attached = gateway.sets.iter().filter(|set| is_attached(set)).count();
     Status {
         addresses: Some(addresses.shown.clone()),
-        listeners: Some(of_listeners(&says, listeners, gateway)),
+        listeners: Some(of_listeners(&says, listeners, gateway, attached_to)),
         attached_listener_sets: Some(count(attached)),
         conditions: [accepted, programmed, resolved]
             .into_iter()
@@ -265,11 +294,11 @@ fn of_gateway(gateway: &Gateway<'_>) -> Status {
     }
 }
 
-fn is_attached(set: &Set<'_>) -> bool {
+fn is_attached(set: &Set) -> bool {
     set.refused.is_none() && set.listeners.iter().any(Listener::is_served)
 }
 
-fn of_set(set: &Set<'_>, gateway: &Gateway<'_>) -> Status {
+fn of_set(set: &Set, gateway: &Gateway, attached_to: impl Fn(usize) -> usize) -> Status {
     let says = Says::of(&set.object.meta);
     if let Some(fault) = &set.refused {
         return Status {
@@ -290,23 +319,29 @@ fn of_set(set: &Set<'_>, gateway: &Gateway<'_>) -> Status {
     };
     Status {
         conditions: vec![accepted, programmed],
-        listeners: Some(of_listeners(&says, &set.listeners, gateway)),
+        listeners: Some(of_listeners(&says, &set.listeners, gateway, attached_to)),
         ..Status::default()
     }
 }
 
 fn of_listeners(
     says: &Says,
-    listeners: &[Listener<'_>],
-    gateway: &Gateway<'_>,
+    listeners: &[Listener],
+    gateway: &Gateway,
+    attached: impl Fn(usize) -> usize,
 ) -> Vec<ListenerStatus> {
-    let listeners = listeners.iter();
+    let listeners = listeners.iter().enumerate();
     listeners
-        .map(|listener| of_listener(says, listener, gateway))
+        .map(|(index, listener)| of_listener(says, listener, gateway, attached(index)))
         .collect()
 }
 
-fn of_listener(says: &Says, listener: &Listener<'_>, gateway: &Gateway<'_>) -> ListenerStatus {
+fn of_listener(
+    says: &Says,
+    listener: &Listener,
+    gateway: &Gateway,
+    attached: usize,
+) -> ListenerStatus {
     let refused = listener.conflicted.as_ref().or(listener.refused.as_ref());
     let accepted = match refused {
         Some(fault) => says.fault(ACCEPTED, fault),
@@ -342,7 +377,7 @@ fn of_listener(says: &Says, listener: &Listener<'_>, gateway: &Gateway<'_>) -> L
     ListenerStatus {
         name: listener.spec.name.clone(),
         supported_kinds: listener.kinds.iter().map(kind).collect(),
-        attached_routes: count(listener.attached),
+        attached_routes: count(attached),
         conditions: [accepted, programmed, resolved, conflicted]
             .into_iter()
             .chain(overlapping)
@@ -354,31 +389,29 @@ fn count(of: usize) -> i32 {
     i32::try_from(of).unwrap_or(i32::MAX)
 }
 
-fn of_parent(route: &Route<'_>, parent: &Parent<'_>, outcome: &Outcome) -> ParentStatus {
+fn of_parent(
+    route: &Route<'_>,
+    parent: &Parent,
+    refused: Option<&Fault>,
+    made: &Made,
+) -> ParentStatus {
     let says = Says::of(route.meta);
-    let accepted = match (&parent.refused, &outcome.unusable) {
+    let accepted = match (refused, made.unusable()) {
         (Some(fault), _) => says.fault(ACCEPTED, fault),
-        (None, Some(fault)) if !outcome.usable => says.fault(ACCEPTED, fault),
+        (None, Some(fault)) if !made.usable() => says.fault(ACCEPTED, fault),
         (None, _) => says.yes(ACCEPTED, "Accepted", "it is in effect"),
     };
-    let partially = match (&parent.refused, &outcome.unusable) {
-        (None, Some(fault)) if outcome.usable => {
+    let partially = match (refused, made.unusable()) {
+        (None, Some(fault)) if made.usable() => {
             Some(says.yes(PARTIALLY_INVALID, "UnsupportedValue", &fault.message))
         }
         _ => None,
     };
-    let resolved = says.resolved(outcome.unresolved.as_ref());
+    let resolved = says.resolved(made.unresolved());
     ParentStatus {
         parent_ref: parent.reference.clone(),
         controller_name: CONTROLLER.to_owned(),
         conditions: [accepted, resolved].into_iter().chain(partially).collect(),
-    }
-}
-
-fn of_policy(ancestors: impl Iterator<Item = AncestorStatus>) -> Status {
-    Status {
-        ancestors: Some(ancestors.take(MOST_ANCESTORS).collect()),
-        ..Status::default()
     }
 }
 
@@ -390,12 +423,12 @@ fn of_ancestor(ancestor_ref: ParentReference, conditions: Vec<Condition>) -> Anc
     }
 }
 
-fn ancestor_ref(gateway: &Object<api::Gateway>) -> ParentReference {
+fn ancestor_ref(gateway: &Gateway) -> ParentReference {
     ParentReference {
         group: Some(GROUP.to_owned()),
         kind: Some("Gateway".to_owned()),
-        namespace: Some(gateway.namespace().to_owned()),
-        name: gateway.name().to_owned(),
+        namespace: Some(gateway.object.namespace().to_owned()),
+        name: gateway.object.name().to_owned(),
         ..ParentReference::default()
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use nuncio_model::Origin;
+use nuncio_api::gateway_api::GROUP;
 use nuncio_model::cluster::{Cluster, Discovery, LbPolicy, UpstreamProtocol};
 use nuncio_model::listener::{
     DownstreamTls, FilterChain, HeaderCase, Passthrough, Proxy, TcpProxy, WeightedCluster,
 };
+use nuncio_model::{Origin, ResourceId};
 
 use super::attach::{Route, Spec};
 use super::backend::{Backends, CONNECT_TIMEOUT};
@@ -23,7 +24,7 @@ const NOWHERE: &str = "service/none";
 /// Where the connections of a route go.
 #[derive(Debug)]
 pub(super) struct Stream {
-    clusters: Vec<WeightedCluster>,
+    pub(super) clusters: Vec<WeightedCluster>,
     pub(super) unresolved: Option<Fault>,
 }
 
@@ -31,7 +32,7 @@ pub(super) fn read(
     context: &mut Context<'_>,
     route: &Route<'_>,
     facts: &Facts,
-    policies: &mut Policies,
+    policies: &Policies,
 ) -> Stream {
     let mut backends = Backends::new(route, facts, policies);
     // A RoutePolicy is for requests.
@@ -48,14 +49,14 @@ pub(super) fn read(
             let cluster = backends.resolve(context, &object, &field, &settings);
             let weight = backend.weight.unwrap_or(1);
             if weight > 0 {
-                let cluster = cluster.unwrap_or_else(|| NOWHERE.into());
+                let cluster = cluster.unwrap_or_else(|| nowhere(context));
                 clusters.push(WeightedCluster { cluster, weight });
             }
         }
     }
     if clusters.is_empty() {
         clusters.push(WeightedCluster {
-            cluster: NOWHERE.into(),
+            cluster: nowhere(context),
             weight: 1,
         });
     }
@@ -66,28 +67,13 @@ pub(super) fn read(
 }
 
 impl Stream {
-    /// All of them are there then.
-    pub(super) fn clusters(
-        &self,
-        context: &mut Context<'_>,
-        origin: &Origin,
-    ) -> Vec<WeightedCluster> {
-        if self.clusters.iter().any(|each| &*each.cluster == NOWHERE) {
-            let nowhere = Arc::new(nowhere(origin.clone()));
-            let clusters = &mut context.gateway.clusters;
-            clusters.entry(NOWHERE.into()).or_insert(nowhere);
-        }
-        self.clusters.clone()
-    }
-
     pub(super) fn chain(
         &self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         origin: Origin,
         hostname: &Hostname,
         tls: &Tls,
     ) -> FilterChain {
-        let clusters = self.clusters(context, &origin);
         let server_name = hostname.server_name();
         let kind = match tls {
             Tls::None => "tcp",
@@ -108,7 +94,7 @@ impl Stream {
                 Tls::None | Tls::Terminate(_) => None,
             },
             proxy: Proxy::Tcp(TcpProxy {
-                clusters,
+                clusters: self.clusters.clone(),
                 idle_timeout: None,
                 log_services: Arc::clone(&context.surroundings.options.log_services),
             }),
@@ -116,11 +102,14 @@ impl Stream {
     }
 }
 
-fn nowhere(origin: Origin) -> Cluster {
-    Cluster {
-        name: NOWHERE.into(),
+/// The name of that cluster, which is there then.
+fn nowhere(context: &mut Context<'_>) -> Arc<str> {
+    let name = Arc::<str>::from(NOWHERE);
+    let cluster = Cluster {
+        name: Arc::clone(&name),
         alt_stat_name: None,
-        origin,
+        // Of all that need it.
+        origin: Origin::new(Arc::new(ResourceId::new(GROUP, "TCPRoute", "", "*"))),
         discovery: Discovery::Static(Vec::new()),
         connect_timeout: CONNECT_TIMEOUT,
         circuit_breakers: Vec::new(),
@@ -133,5 +122,8 @@ fn nowhere(origin: Origin) -> Cluster {
         health_checks: Vec::new(),
         outlier_detection: None,
         header_case: HeaderCase::Lower,
-    }
+    };
+    let clusters = &mut context.gateway.clusters;
+    clusters.insert(Arc::clone(&name), Arc::new(cluster));
+    name
 }

@@ -21,33 +21,48 @@ pub(super) struct Site {
     pub(super) routes: Vec<(Vec<Hostname>, Arc<Lowered>)>,
 }
 
-/// The site of a port that a name belongs to: the most specific.
-fn owner(sites: &[Site], hostname: &Hostname) -> Option<usize> {
-    let sites = sites.iter().enumerate();
-    let covering = sites.filter(|(_, site)| site.hostname.covers(hostname));
-    covering
-        .max_by_key(|(_, site)| site.hostname.specificity())
-        .map(|(index, _)| index)
+/// All of one port.
+pub(super) struct Sites {
+    pub(super) all: Vec<Site>,
+    /// By the keys of their hostnames.
+    by_hostname: HashMap<String, usize>,
 }
 
-/// What of a site's hostnames is its own: what a more specific site of the port covers, that has.
-pub(super) fn own<'s>(
-    sites: &[Site],
-    index: usize,
-    hostnames: impl Iterator<Item = &'s Hostname>,
-) -> Vec<&'s Hostname> {
-    hostnames
-        .filter(|hostname| owner(sites, hostname) == Some(index))
-        .collect()
+impl Sites {
+    pub(super) fn new(all: Vec<Site>) -> Self {
+        let sites = all.iter().enumerate();
+        let by_hostname = sites.map(|(index, site)| (site.hostname.key().to_owned(), index));
+        Self {
+            by_hostname: by_hostname.collect(),
+            all,
+        }
+    }
+
+    /// The site that a name belongs to: the most specific.
+    fn owner(&self, hostname: &Hostname) -> Option<usize> {
+        let mut covering = hostname.covering();
+        covering.find_map(|key| self.by_hostname.get(key).copied())
+    }
+
+    /// What of a site's hostnames is its own: what a more specific site of the port covers, that has.
+    pub(super) fn own<'h>(
+        &self,
+        index: usize,
+        hostnames: impl Iterator<Item = &'h Hostname>,
+    ) -> Vec<&'h Hostname> {
+        hostnames
+            .filter(|hostname| self.owner(hostname) == Some(index))
+            .collect()
+    }
 }
 
 /// The table of all sites of a port without TLS.
 pub(super) fn of_cleartext(
     name: &Arc<str>,
-    sites: &[Site],
+    sites: &Sites,
     surroundings: &Surroundings,
 ) -> RouteTable {
-    let hosts = (0..sites.len()).flat_map(|index| hosts(sites, index));
+    let hosts = (0..sites.all.len()).flat_map(|index| hosts(sites, index));
     table(name, hosts.collect(), surroundings)
 }
 
@@ -55,12 +70,12 @@ pub(super) fn of_cleartext(
 /// connection: 421 has the client make another (RFC 9110, 15.5.20).
 pub(super) fn of_tls(
     name: &Arc<str>,
-    sites: &[Site],
+    sites: &Sites,
     index: usize,
     surroundings: &Surroundings,
 ) -> RouteTable {
     let mut all = hosts(sites, index);
-    for (other, site) in sites.iter().enumerate() {
+    for (other, site) in sites.all.iter().enumerate() {
         if other != index {
             all.push(Host {
                 hostname: site.hostname.clone(),
@@ -81,8 +96,8 @@ struct Host {
 
 /// The hosts of a site. Its own hostname is one of them, with routes or without: nobody else answers
 /// for it.
-fn hosts(sites: &[Site], index: usize) -> Vec<Host> {
-    let site = &sites[index];
+fn hosts(sites: &Sites, index: usize) -> Vec<Host> {
+    let site = &sites.all[index];
     let mut matches: BTreeMap<&Hostname, Vec<&Match>> = BTreeMap::new();
     matches.entry(&site.hostname).or_default();
     for (hostnames, lowered) in &site.routes {
@@ -94,16 +109,18 @@ fn hosts(sites: &[Site], index: usize) -> Vec<Host> {
     for of_host in matches.values_mut() {
         of_host.sort_by(|one, other| one.precedence.cmp(&other.precedence));
     }
-    own(sites, index, matches.keys().copied())
+    let by_key = matches.iter();
+    let by_key: HashMap<&str, &Vec<&Match>> = by_key
+        .map(|(hostname, matches)| (hostname.key(), matches))
+        .collect();
+    sites
+        .own(index, matches.keys().copied())
         .into_iter()
         .map(|hostname| {
             // What a more specific hostname does not take, a less specific one does.
-            let covers = |(other, _): &(&&Hostname, &Vec<&Match>)| other.covers(hostname);
-            let mut covering: Vec<_> = matches.iter().filter(covers).collect();
-            covering.sort_by_key(|(other, _)| std::cmp::Reverse(other.specificity()));
+            let covering = hostname.covering().filter_map(|key| by_key.get(key));
             let routes = covering
-                .into_iter()
-                .flat_map(|(_, matches)| matches)
+                .flat_map(|matches| *matches)
                 .flat_map(|each| &each.routes);
             Host {
                 hostname: hostname.clone(),

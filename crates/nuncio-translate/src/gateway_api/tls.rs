@@ -21,7 +21,7 @@ const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(super) fn certificates(
     context: &mut Context<'_>,
     owner: &str,
-    listener: &Listener<'_>,
+    listener: &Listener,
 ) -> (Vec<Arc<str>>, Option<Fault>) {
     let tls = listener.spec.tls.as_ref();
     let field = format!("{}.tls.certificateRefs", listener.origin.field);
@@ -38,7 +38,7 @@ pub(super) fn certificates(
     }
     let from = From {
         kind: owner,
-        namespace: listener.namespace,
+        namespace: listener.namespace(),
     };
     let (mut names, mut missing) = (Vec::new(), None);
     for (index, reference) in references.iter().enumerate() {

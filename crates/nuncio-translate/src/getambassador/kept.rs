@@ -151,7 +151,7 @@ impl Kept {
             }
         } else {
             let mut gone = Vec::new();
-            for (namespace, name) in changed.mappings() {
+            for (namespace, name) in changed.named("mappings") {
                 gone.extend(self.written.take(&ByName::new(namespace, name)));
                 if let Some(object) = store.mappings.get(namespace, name) {
                     write(&mut self.written, object);

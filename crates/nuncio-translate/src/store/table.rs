@@ -7,7 +7,7 @@ use nuncio_model::{Origin, ResourceId};
 use super::tracker::{Read, Tracker, read};
 
 /// One typed object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Object<T> {
     pub id: Arc<ResourceId>,
     pub meta: Arc<ObjectMeta>,

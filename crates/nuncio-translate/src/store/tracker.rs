@@ -2,15 +2,22 @@
 //! nothing that changed. Tables see to it themselves, so that no reader can be forgotten.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nuncio_api::core::SecretName;
 use nuncio_model::consul::ConsulService;
 
-/// The table whose changed objects are known by their names.
-const MAPPINGS: &str = "mappings";
+/// The tables whose changed objects are known by their names.
+const NAMED: [&str; 6] = [
+    "mappings",
+    "http_routes",
+    "grpc_routes",
+    "tls_routes",
+    "tcp_routes",
+    "udp_routes",
+];
 
 /// The table of whose objects those that are read are known by their names: no others are held.
 const SECRETS: &str = "secrets";
@@ -61,7 +68,7 @@ impl Read<'_> {
 }
 
 /// All that some work has read, each once.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Reads {
     ids: Box<[ReadId]>,
     secrets: BTreeSet<SecretName>,
@@ -71,14 +78,19 @@ impl Reads {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ReadId> {
         self.ids.iter()
     }
+
+    /// Whether there are Secrets among it, there or not.
+    pub(crate) fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty()
+    }
 }
 
 /// What is not as it was.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
     reads: HashSet<ReadId>,
-    /// By namespace and name.
-    mappings: BTreeSet<(String, String)>,
+    /// By table, namespace and name.
+    named: BTreeMap<&'static str, BTreeSet<(String, String)>>,
 }
 
 impl Changed {
@@ -86,8 +98,10 @@ impl Changed {
         self.reads.iter()
     }
 
-    pub(crate) fn mappings(&self) -> impl Iterator<Item = &(String, String)> {
-        self.mappings.iter()
+    /// The objects of a table that changed.
+    pub(crate) fn named(&self, table: &'static str) -> impl Iterator<Item = &(String, String)> {
+        debug_assert!(NAMED.contains(&table), "{table} is not among those");
+        self.named.get(table).into_iter().flatten()
     }
 
     /// Whether any of these is among it.
@@ -185,9 +199,9 @@ impl Tracker {
         } = what
         {
             changed.reads.insert(Read::Table(table).id());
-            if table == MAPPINGS {
+            if NAMED.contains(&table) {
                 let name = (namespace.to_owned(), name.to_owned());
-                changed.mappings.insert(name);
+                changed.named.entry(table).or_default().insert(name);
             }
         }
         changed.reads.insert(what.id());

@@ -59,7 +59,7 @@ impl Port {
 }
 
 /// The ports of the listeners that are in effect.
-pub(super) fn ports(gateway: &Gateway<'_>) -> Vec<Port> {
+pub(super) fn ports(gateway: &Gateway) -> Vec<Port> {
     let accepted = gateway.all().filter(|listener| listener.is_accepted());
     let ports = accepted.filter_map(|listener| {
         let udp = listener.is_udp();
@@ -87,7 +87,7 @@ pub(super) type Endpoints = BTreeMap<&'static str, Vec<SliceEndpoint>>;
 /// Where a Gateway is served: at its own addresses, or else by nuncio's pods.
 pub(super) fn endpoints(
     context: &Context<'_>,
-    gateway: &Gateway<'_>,
+    gateway: &Gateway,
     own: Option<&Arc<Object<ServiceSpec>>>,
 ) -> Endpoints {
     let mut all: BTreeMap<IpAddr, EndpointConditions> = BTreeMap::new();
@@ -132,11 +132,11 @@ pub(super) fn service_id(gateway: &Object<api::Gateway>, service: &Service) -> A
 
 pub(super) fn service(
     store: &Store,
-    gateway: &Gateway<'_>,
+    gateway: &Gateway,
     service: &Service,
     ports: &[Port],
 ) -> Generated {
-    let id = service_id(gateway.object, service);
+    let id = service_id(&gateway.object, service);
     let of_ports = ports.iter().map(|port| {
         json!({
             "name": port.name(), "port": port.port, "protocol": port.protocol(),
@@ -152,7 +152,7 @@ pub(super) fn service(
         spec["loadBalancerClass"] = class.as_str().into();
     }
     let body = json!({"apiVersion": "v1", "kind": "Service", "spec": spec});
-    let body = with_metadata(gateway.object, &id, &[], body);
+    let body = with_metadata(&gateway.object, &id, &[], body);
     let expected: Vec<ServicePort> = ports
         .iter()
         .map(|port| ServicePort {
@@ -176,7 +176,7 @@ pub(super) fn service(
 
 pub(super) fn slice(
     store: &Store,
-    gateway: &Gateway<'_>,
+    gateway: &Gateway,
     service: &Service,
     ports: &[Port],
     family: &str,
@@ -213,7 +213,7 @@ pub(super) fn slice(
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
         "ports": expected.ports,
     });
-    let body = with_metadata(gateway.object, &id, &labels, body);
+    let body = with_metadata(&gateway.object, &id, &labels, body);
     let standing = store.endpoint_slices.get(namespace, &name);
     let stands =
         standing.is_some_and(|standing| stands(standing, &body) && standing.spec == expected);
@@ -235,7 +235,7 @@ fn endpoint(endpoint: &SliceEndpoint) -> Value {
     json!({"addresses": endpoint.addresses, "conditions": known})
 }
 
-fn generated(gateway: &Gateway<'_>, id: Arc<ResourceId>, body: Value, stands: bool) -> Generated {
+fn generated(gateway: &Gateway, id: Arc<ResourceId>, body: Value, stands: bool) -> Generated {
     Generated {
         id,
         owner: Arc::clone(&gateway.object.id),

@@ -1,15 +1,14 @@
 //! BackendTLSPolicies: how connections to Services are encrypted.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nuncio_api::core::{ServicePort, ServiceSpec};
 use nuncio_api::gateway_api::BackendTlsPolicy;
-use nuncio_model::Reason;
 use nuncio_model::tls::{Origination, SubjectName};
 use nuncio_model::value::Invalid;
+use nuncio_model::{Reason, ResourceId};
 
-use crate::gateway_api::attach::Route;
 use crate::gateway_api::class::age;
 use crate::gateway_api::grant::From;
 use crate::gateway_api::rule::Facts;
@@ -18,32 +17,29 @@ use crate::gateway_api::{Context, Fault};
 use crate::store::Object;
 
 /// All of them, and what became of each.
+#[derive(Debug, Default, PartialEq)]
 pub(in crate::gateway_api) struct BackendTlsPolicies {
     pub(in crate::gateway_api) all: Vec<Policy>,
     /// By namespace and name of a Service and, where it is for one, the name of a port.
     of: HashMap<(String, String, Option<String>), usize>,
+    /// By namespace and name of a Service, all that name it.
+    naming: HashMap<(String, String), Vec<usize>>,
 }
 
+#[derive(Debug, PartialEq)]
 pub(in crate::gateway_api) struct Policy {
     pub(in crate::gateway_api) object: Arc<Object<BackendTlsPolicy>>,
     origination: Option<Origination>,
     /// Why it is not in effect.
     pub(in crate::gateway_api) refused: Option<Fault>,
     pub(in crate::gateway_api) unresolved: Option<Fault>,
-    /// The Gateways that encrypt as it says.
-    pub(in crate::gateway_api) used_by: BTreeSet<usize>,
-    /// The Services that it is for.
-    pub(in crate::gateway_api) targets: Vec<(String, String)>,
 }
 
 /// Reads the policies, the oldest first: of two for one port the older counts.
 pub(in crate::gateway_api) fn read(context: &mut Context<'_>) -> BackendTlsPolicies {
     let mut objects: Vec<_> = context.store.backend_tls_policies.iter().collect();
     objects.sort_by_cached_key(|object| age(object));
-    let mut policies = BackendTlsPolicies {
-        all: Vec::new(),
-        of: HashMap::new(),
-    };
+    let mut policies = BackendTlsPolicies::default();
     for object in objects {
         let index = policies.all.len();
         let mut policy = Policy {
@@ -51,8 +47,6 @@ pub(in crate::gateway_api) fn read(context: &mut Context<'_>) -> BackendTlsPolic
             origination: None,
             refused: None,
             unresolved: None,
-            used_by: BTreeSet::new(),
-            targets: Vec::new(),
         };
         let mut won = false;
         for (at, target) in object.spec.target_refs.iter().enumerate() {
@@ -71,7 +65,8 @@ pub(in crate::gateway_api) fn read(context: &mut Context<'_>) -> BackendTlsPolic
                 continue;
             }
             let (namespace, name) = (object.namespace().to_owned(), target.name.clone());
-            policy.targets.push((namespace.clone(), name.clone()));
+            let service = (namespace.clone(), name.clone());
+            policies.naming.entry(service).or_default().push(index);
             let section = target.section_name.clone();
             let key = (namespace, name, section.filter(|name| !name.is_empty()));
             match policies.of.get(&key) {
@@ -204,7 +199,7 @@ fn origination(
 impl BackendTlsPolicies {
     /// How connections to a port of a Service are encrypted; `Err` where they were to be and cannot.
     pub(in crate::gateway_api) fn of_service(
-        &mut self,
+        &self,
         service: &Object<ServiceSpec>,
         port: &ServicePort,
         facts: &Facts,
@@ -216,7 +211,7 @@ impl BackendTlsPolicies {
         let of_port = port.name.clone().filter(|name| !name.is_empty());
         let of_port = of_port.and_then(|name| self.of.get(&key(Some(name))));
         let index = *of_port.or_else(|| self.of.get(&key(None)))?;
-        let policy = &mut self.all[index];
+        let policy = &self.all[index];
         Some(match (&policy.refused, &policy.origination) {
             (None, Some(origination)) => Ok(Origination {
                 certificate: facts.client_certificate.clone(),
@@ -226,32 +221,16 @@ impl BackendTlsPolicies {
         })
     }
 
-    /// Notes which Gateways send requests to the Services that policies are for.
-    pub(in crate::gateway_api) fn note_users(&mut self, routes: &[Route<'_>]) {
-        let mut policies_of: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
-        for (index, policy) in self.all.iter().enumerate() {
-            for (namespace, name) in &policy.targets {
-                policies_of
-                    .entry((namespace, name))
-                    .or_default()
-                    .push(index);
-            }
+    pub(in crate::gateway_api) fn get(&self, id: &ResourceId) -> Option<&Policy> {
+        self.all.iter().find(|policy| *policy.object.id == *id)
+    }
+
+    /// Those that name a Service, whether they count for it or not.
+    pub(in crate::gateway_api) fn naming(&self, namespace: &str, name: &str) -> &[usize] {
+        if self.naming.is_empty() {
+            return &[];
         }
-        let mut used = Vec::new();
-        for route in routes {
-            let attached = route
-                .parents
-                .iter()
-                .filter(|parent| parent.refused.is_none());
-            let gateways: BTreeSet<usize> = attached.map(|parent| parent.gateway).collect();
-            for (namespace, name) in route.services() {
-                for policy in policies_of.get(&(namespace, name)).into_iter().flatten() {
-                    used.extend(gateways.iter().map(|gateway| (*policy, *gateway)));
-                }
-            }
-        }
-        for (policy, gateway) in used {
-            self.all[policy].used_by.insert(gateway);
-        }
+        let key = (namespace.to_owned(), name.to_owned());
+        self.naming.get(&key).map_or(&[], Vec::as_slice)
     }
 }

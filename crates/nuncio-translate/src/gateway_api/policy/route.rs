@@ -1,6 +1,6 @@
 //! RoutePolicies: what each is attached to, and which of them a rule goes by.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use nuncio_api::gateway_api::{GROUP, HttpFilter, ObjectReference, ParentReference, PolicyTarget};
@@ -17,14 +17,17 @@ use crate::gateway_api::{Context, Fault};
 use crate::store::{self, Object, Reads, Store};
 
 /// All of them, and what became of each.
+#[derive(Debug, Default)]
 pub(in crate::gateway_api) struct RoutePolicies {
     pub(in crate::gateway_api) all: Vec<Policy>,
-    /// By namespace and name.
-    by_name: HashMap<(String, String), usize>,
-    /// By what they are attached to, the whole of it or a section.
-    attached: HashMap<ResourceId, BTreeMap<Option<String>, usize>>,
+    by_id: HashMap<Arc<ResourceId>, usize>,
+    targets: Targets,
 }
 
+/// By what is attached to, the whole of it or a section.
+type Targets = HashMap<ResourceId, BTreeMap<Option<String>, Arc<ResourceId>>>;
+
+#[derive(Debug)]
 pub(in crate::gateway_api) struct Policy {
     pub(in crate::gateway_api) object: Arc<Object<RoutePolicy>>,
     settings: Result<Settings, Fault>,
@@ -34,8 +37,6 @@ pub(in crate::gateway_api) struct Policy {
     unattached: Option<Fault>,
     /// What it names that is not there.
     pub(in crate::gateway_api) missing: Vec<(ParentReference, Fault)>,
-    /// The Gateways that it is in effect for.
-    pub(in crate::gateway_api) used_by: BTreeSet<usize>,
 }
 
 impl Policy {
@@ -46,7 +47,7 @@ impl Policy {
 }
 
 /// The policies that a rule goes by, by name alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::gateway_api) struct Attached {
     /// Of all rules of a route, the nearer after the farther.
     all: Vec<Arc<ResourceId>>,
@@ -58,14 +59,10 @@ pub(in crate::gateway_api) struct Attached {
 pub(in crate::gateway_api) fn read(context: &mut Context<'_>) -> RoutePolicies {
     let mut objects: Vec<_> = context.store.route_policies.iter().collect();
     objects.sort_by_cached_key(|object| age(object));
-    let mut policies = RoutePolicies {
-        all: Vec::new(),
-        by_name: HashMap::new(),
-        attached: HashMap::new(),
-    };
+    let mut policies = RoutePolicies::default();
     for object in objects {
-        let name = (object.namespace().to_owned(), object.name().to_owned());
-        policies.by_name.insert(name, policies.all.len());
+        let index = policies.all.len();
+        policies.by_id.insert(Arc::clone(&object.id), index);
         policies.add(context, object);
     }
     policies
@@ -140,7 +137,6 @@ impl RoutePolicies {
             reads,
             unattached: None,
             missing: Vec::new(),
-            used_by: BTreeSet::new(),
         };
         let mut attached = false;
         for (index, target) in object.spec.target_refs.iter().enumerate() {
@@ -217,16 +213,14 @@ impl RoutePolicies {
                 help,
             ));
         }
-        let own = self.all.len();
-        let of_target = self.attached.entry(id).or_default();
+        let own = &object.id;
+        let of_target = self.targets.entry(id).or_default();
         match of_target.get(&section) {
             // One that names a target twice has it once.
-            Some(first) if *first != own => {
-                let first = &self.all[*first].object;
+            Some(first) if first != own => {
                 let message = format!(
                     "RoutePolicy {} came first for {kind} {}",
-                    first.name(),
-                    target.name
+                    first.name, target.name
                 );
                 Err(context.fault(
                     &at(""),
@@ -237,64 +231,58 @@ impl RoutePolicies {
                 ))
             }
             _ => {
-                of_target.insert(section, own);
+                of_target.insert(section, Arc::clone(own));
                 Ok(())
             }
         }
     }
 
-    fn id(&self, policy: usize) -> Arc<ResourceId> {
-        Arc::clone(&self.all[policy].object.id)
+    pub(in crate::gateway_api) fn get(&self, id: &ResourceId) -> Option<&Policy> {
+        self.by_id.get(id).map(|index| &self.all[*index])
     }
 
-    /// Those of a target, then those of a section of it.
-    fn around(&self, target: &ResourceId, section: &str) -> impl Iterator<Item = Arc<ResourceId>> {
-        let of_target = self.attached.get(target);
-        let section = Some(section.to_owned());
-        let both = of_target.map(|of| [of.get(&None), of.get(&section)]);
-        both.into_iter()
-            .flatten()
-            .flatten()
-            .map(|policy| self.id(*policy))
+    /// The targets that have other policies than before.
+    pub(in crate::gateway_api) fn attached_otherwise<'p>(
+        &'p self,
+        before: &'p Self,
+    ) -> impl Iterator<Item = &'p ResourceId> {
+        let own = self.targets.iter();
+        let own = own.filter(|(target, of)| before.targets.get(*target) != Some(of));
+        let gone = before.targets.keys();
+        let gone = gone.filter(|target| !self.targets.contains_key(*target));
+        own.map(|(target, _)| target).chain(gone)
     }
 
-    /// The policies of a listener.
-    pub(in crate::gateway_api) fn of_listener(
+    /// The policies of a route of a listener.
+    pub(in crate::gateway_api) fn attached_to(
         &self,
-        gateway: &Gateway<'_>,
+        gateway: &Gateway,
         set: Option<usize>,
-        listener: &Listener<'_>,
+        listener: &Listener,
+        route: &ResourceId,
     ) -> Attached {
-        let name = listener.spec.name.as_str();
-        let all = match set {
-            None => self.around(&gateway.object.id, name).collect(),
-            Some(set) => {
-                let of_gateway = self.attached.get(&*gateway.object.id);
-                let of_gateway = of_gateway.and_then(|of| of.get(&None));
-                let of_gateway = of_gateway.map(|policy| self.id(*policy));
-                let of_set = self.around(&gateway.sets[set].object.id, name);
-                of_gateway.into_iter().chain(of_set).collect()
-            }
-        };
-        Attached {
-            all,
-            of_rules: BTreeMap::new(),
+        let mut attached = Attached::default();
+        if self.targets.is_empty() {
+            return attached;
         }
-    }
-
-    /// The same, with those of a route.
-    pub(in crate::gateway_api) fn of_route(
-        &self,
-        around: &Attached,
-        route: &Route<'_>,
-    ) -> Attached {
-        let mut attached = around.clone();
-        for (section, policy) in self.attached.get(&**route.id).into_iter().flatten() {
-            match section {
-                None => attached.all.push(self.id(*policy)),
-                Some(rule) => {
-                    attached.of_rules.insert(rule.clone(), self.id(*policy));
-                }
+        let section = Some(listener.spec.name.clone());
+        let mut add = |target: &ResourceId, sections: &[&Option<String>]| {
+            let of_target = self.targets.get(target).into_iter();
+            let of_sections =
+                of_target.flat_map(|of| sections.iter().filter_map(|section| of.get(*section)));
+            attached.all.extend(of_sections.cloned());
+        };
+        match set {
+            None => add(&gateway.object.id, &[&None, &section]),
+            Some(set) => {
+                add(&gateway.object.id, &[&None]);
+                add(&gateway.sets[set].object.id, &[&None, &section]);
+            }
+        }
+        add(route, &[&None]);
+        for (section, policy) in self.targets.get(route).into_iter().flatten() {
+            if let Some(rule) = section {
+                attached.of_rules.insert(rule.clone(), Arc::clone(policy));
             }
         }
         attached
@@ -308,12 +296,10 @@ impl RoutePolicies {
     ) -> Settings {
         let mut settings = Settings::default();
         let of_rule = rule.and_then(|rule| attached.of_rules.get(rule));
-        for id in attached.all.iter().chain(of_rule) {
-            let name = (id.namespace.to_string(), id.name.to_string());
-            let Some(index) = self.by_name.get(&name) else {
+        for policy in attached.all.iter().chain(of_rule) {
+            let Some(policy) = self.get(policy) else {
                 continue;
             };
-            let policy = &self.all[*index];
             store::read_again(&policy.reads);
             if let Ok(nearer) = &policy.settings {
                 settings.overlay(nearer);
@@ -337,8 +323,8 @@ impl RoutePolicies {
                 format!("name a RoutePolicy of {}", policy::GROUP),
             ));
         }
-        let key = (namespace.to_owned(), name.clone());
-        let Some(index) = self.by_name.get(&key) else {
+        let id = ResourceId::new(policy::GROUP, kind, namespace, name.as_str());
+        let Some(policy) = self.get(&id) else {
             // Who refers to one that is not there is to hear when it comes.
             let _ = store.route_policies.get(namespace, name);
             return Err(Invalid::new(
@@ -346,7 +332,6 @@ impl RoutePolicies {
                 "create it, or name one that exists",
             ));
         };
-        let policy = &self.all[*index];
         store::read_again(&policy.reads);
         policy.settings.as_ref().map_err(|fault| {
             Invalid::new(
@@ -367,38 +352,31 @@ impl RoutePolicies {
         Some(first.object.at("spec.error_response_overrides"))
     }
 
-    /// Notes which Gateways each is in effect for.
-    pub(in crate::gateway_api) fn note_users(
-        &mut self,
-        gateways: &[Gateway<'_>],
-        routes: &[Route<'_>],
-    ) {
-        let mut used = Vec::new();
-        let of = |id: &ResourceId| {
-            let of_target = self.attached.get(id);
-            of_target.into_iter().flat_map(|of| of.values().copied())
-        };
-        for (index, gateway) in gateways.iter().enumerate() {
-            let sets = gateway.sets.iter().map(|set| &set.object.id);
-            for id in std::iter::once(&gateway.object.id).chain(sets) {
-                used.extend(of(id).map(|policy| (policy, index)));
-            }
-        }
-        for route in routes {
-            let attached = route.parents.iter();
-            let attached = attached.filter(|parent| parent.refused.is_none());
-            let gateways: BTreeSet<usize> = attached.map(|parent| parent.gateway).collect();
-            let referred = references(route).filter_map(|reference| {
-                let key = (route.meta.namespace.clone(), reference.name.clone());
-                self.by_name.get(&key).copied()
-            });
-            for policy in of(route.id).chain(referred) {
-                used.extend(gateways.iter().map(|gateway| (policy, *gateway)));
-            }
-        }
-        for (policy, gateway) in used {
-            self.all[policy].used_by.insert(gateway);
-        }
+    /// Those that are attached to a route, or that its filters refer to.
+    pub(in crate::gateway_api) fn used_by<'p>(
+        &'p self,
+        route: &Route<'_>,
+    ) -> impl Iterator<Item = &'p Arc<ResourceId>> + use<'p> {
+        let attached = self.targets.get(&**route.id).into_iter();
+        let attached = attached.flat_map(BTreeMap::values);
+        let referred = references(route).filter_map(|reference| {
+            let namespace = route.meta.namespace.as_str();
+            let name = reference.name.as_str();
+            let id = ResourceId::new(policy::GROUP, "RoutePolicy", namespace, name);
+            self.get(&id).map(|policy| &policy.object.id)
+        });
+        attached.chain(referred.collect::<Vec<_>>())
+    }
+
+    /// Whether it is attached to a Gateway, or to a ListenerSet of it.
+    pub(in crate::gateway_api) fn is_of(&self, policy: &ResourceId, gateway: &Gateway) -> bool {
+        let sets = gateway.sets.iter().map(|set| &set.object.id);
+        let mut targets = std::iter::once(&gateway.object.id).chain(sets);
+        targets.any(|target| {
+            let of_target = self.targets.get(&**target).into_iter();
+            let mut of_target = of_target.flat_map(BTreeMap::values);
+            of_target.any(|attached| **attached == *policy)
+        })
     }
 }
 

@@ -172,7 +172,7 @@ impl Serialize for Document<'_> {
 fn gateway_status(scene: &Scene) -> BTreeMap<String, &Status> {
     let statuses = scene.served.gateway_status.iter();
     statuses
-        .map(|(id, status)| (id.to_string(), status))
+        .map(|(id, status)| (id.to_string(), &**status))
         .collect()
 }
 
