@@ -270,18 +270,22 @@ fn emissarys_chart() -> TempDir {
     chart
 }
 
-/// `nuncio apiext` as its Deployment starts it, on this machine.
-struct Apiext {
+/// `nuncio apiext` as a Deployment starts it, on this machine.
+pub(crate) struct Apiext {
     child: Child,
     probes: u16,
 }
 
 impl Apiext {
-    fn start(container: &Value, kubeconfig: &Path, log: &Path) -> Self {
-        let (webhooks, probes) = (free_port(), free_port());
-        let arguments = container["args"].as_array().unwrap();
+    pub(crate) fn start<'a>(
+        arguments: impl Iterator<Item = &'a str>,
+        kubeconfig: &Path,
+        webhooks: u16,
+        log: &Path,
+    ) -> Self {
+        let probes = free_port();
         let child = Command::new(env!("CARGO_BIN_EXE_nuncio"))
-            .args(arguments.iter().map(|argument| argument.as_str().unwrap()))
+            .args(arguments)
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(["--listen", &format!("127.0.0.1:{webhooks}")])
@@ -294,7 +298,7 @@ impl Apiext {
         Self { child, probes }
     }
 
-    async fn is_ready(&self) -> bool {
+    pub(crate) async fn is_ready(&self) -> bool {
         let target = Target::cleartext((Ipv4Addr::LOCALHOST, self.probes).into());
         let Ok(mut client) = Client::connect(&target, Protocol::Http1).await else {
             return false;
@@ -352,7 +356,9 @@ async fn a_release_of_emissarys_is_taken_over() {
     let (kubeconfig, log) = (folder.path().join("kubeconfig"), folder.path().join("log"));
     let account = kubeconfig_of(&kubernetes, "emissary-apiext").await;
     fs::write(&kubeconfig, account.to_string()).unwrap();
-    let apiext = Apiext::start(container, &kubeconfig, &log);
+    let arguments = container["args"].as_array().unwrap().iter();
+    let arguments = arguments.map(|argument| argument.as_str().unwrap());
+    let apiext = Apiext::start(arguments, &kubeconfig, free_port(), &log);
     let said = || fs::read_to_string(&log).unwrap();
     kubernetes
         .until("apiext is ready", async || apiext.is_ready().await)
