@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nuncio_api::gateway_api::{Gateway, ObjectReference};
-use nuncio_model::tls::{ClientCertificates, Secret, SecretKind, SubjectName, Validation};
+use nuncio_model::tls::{ClientCertificates, SecretKind, SubjectName, Validation};
 use nuncio_model::value::Invalid;
 use nuncio_model::{Origin, Reason};
 
@@ -135,25 +135,9 @@ fn secret(
         key: pair.key_pem,
         valid_until: pair.valid_until,
     };
-    Ok(keep(
-        context,
-        format!("{namespace}/{}", reference.name),
-        secret.origin(),
-        kind,
-    ))
-}
-
-fn keep(context: &mut Context<'_>, name: String, origin: Origin, kind: SecretKind) -> Arc<str> {
-    let name: Arc<str> = name.into();
-    let secrets = &mut context.gateway.secrets;
-    secrets.entry(Arc::clone(&name)).or_insert_with(|| {
-        Arc::new(Secret {
-            name: Arc::clone(&name),
-            origin,
-            kind,
-        })
-    });
-    name
+    let name = format!("{namespace}/{}", reference.name);
+    let origin = secret.origin();
+    Ok(context.gateway.keep_secret(name, origin, kind))
 }
 
 /// What verifies clients' certificates, by port.
@@ -313,7 +297,7 @@ fn keep_authorities(
         accept_untrusted: wanted.accept_untrusted,
         names: wanted.names,
     });
-    keep(context, name, origin, kind)
+    context.gateway.keep_secret(name, origin, kind)
 }
 
 fn authority(
