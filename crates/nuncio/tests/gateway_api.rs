@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/kubernetes.rs"]
+mod kubernetes;
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,10 +14,10 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
+use kubernetes::{service, upstream};
 use nuncio_api::gateway_api::{CONTROLLER, GROUP};
 use nuncio_api::policy;
 use nuncio_echo::client::{self, Protocol, Target};
-use nuncio_echo::{Echo, Running};
 use nuncio_testkube::{ADMIN, Kubernetes, own_address};
 use serde_json::{Value, json};
 use support::{Gateway, free_port};
@@ -50,25 +52,6 @@ fn definition((kind, plural, namespaced): (&str, &str, bool)) -> String {
 
 fn object(kind: &str, name: &str, spec: &str) -> String {
     format!("apiVersion: {GROUP}/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n")
-}
-
-/// A Service without pods, and where it leads.
-fn service(name: &str, address: SocketAddr, protocol: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n\
-         spec: {{ports: [{{name: main, port: 80, protocol: {protocol}}}]}}\n---\n\
-         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-         metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}\n\
-         addressType: IPv4\nports: [{{name: main, port: {}, protocol: {protocol}}}]\n\
-         endpoints: [{{addresses: [\"{}\"], conditions: {{ready: true}}}}]\n---\n",
-        address.port(),
-        address.ip()
-    )
-}
-
-async fn upstream(name: &str) -> Running {
-    let any_port = SocketAddr::from((own_address().unwrap(), 0));
-    Echo::new(name).start(any_port).await.unwrap()
 }
 
 struct Scene {

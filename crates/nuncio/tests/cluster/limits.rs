@@ -104,14 +104,19 @@ async fn what_a_selector_leaves_out_is_not_there() {
 
 /// What nobody may read, of getambassador.io only these.
 fn role(resources: &str) -> String {
+    rights("services, secrets", resources)
+}
+
+/// Lets nobody read these kinds of the core group and of getambassador.io, and where requests go.
+pub(super) fn rights(core: &str, own: &str) -> String {
     format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
          metadata: {{name: nuncio}}\nrules:\n\
-         - {{apiGroups: [''], resources: [services, secrets], verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [''], resources: [{core}], verbs: [get, list, watch]}}\n\
          - {{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}}\n\
          - {{apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], \
          verbs: [get, list, watch]}}\n\
-         - {{apiGroups: [getambassador.io], resources: [{resources}], verbs: [get, list, watch]}}\n\
+         - {{apiGroups: [getambassador.io], resources: [{own}], verbs: [get, list, watch]}}\n\
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
          metadata: {{name: nuncio}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: nuncio}}\n\

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/kubernetes.rs"]
+mod kubernetes;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -10,11 +12,12 @@ mod pod;
 mod secrets;
 mod survival;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 
+use kubernetes::upstream;
 use nuncio_echo::client::{Client, Protocol, Target};
-use nuncio_echo::{Echo, Running};
-use nuncio_testkube::{ADMIN, Kubernetes, NOBODY, own_address};
+use nuncio_echo::Running;
+use nuncio_testkube::{ADMIN, Kubernetes, NOBODY};
 use support::{Gateway, free_port};
 
 /// Lets nobody do everything.
@@ -67,24 +70,8 @@ fn mapping(prefix: &str) -> String {
     )
 }
 
-/// A Service without pods, and where it leads.
 fn service(upstream: &Running) -> String {
-    let address = upstream.address();
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\n\
-         spec: {{ports: [{{name: http, port: 80}}]}}\n---\n\
-         apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-         metadata: {{name: web-1, labels: {{kubernetes.io/service-name: web}}}}\n\
-         addressType: IPv4\nports: [{{name: http, port: {}, protocol: TCP}}]\n\
-         endpoints: [{{addresses: [\"{}\"], conditions: {{ready: true}}}}]\n---\n",
-        address.port(),
-        address.ip()
-    )
-}
-
-async fn upstream(name: &str) -> Running {
-    let any_port = SocketAddr::from((own_address().unwrap(), 0));
-    Echo::new(name).start(any_port).await.unwrap()
+    kubernetes::service("web", upstream.address(), "TCP")
 }
 
 struct Scene {

@@ -11,6 +11,7 @@ use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_testkube::{ADMIN, NOBODY};
 use serde_json::{Value, json};
 
+use super::limits::rights;
 use super::support::{Gateway, free_port, tls_secret};
 use super::{Scene, definitions, mapping, service};
 
@@ -179,28 +180,11 @@ async fn an_api_server_that_is_away_costs_no_certificate() {
     gateway.terminate().await;
 }
 
-/// What nobody may read of the core group.
-fn role(resources: &str) -> String {
-    format!(
-        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n\
-         metadata: {{name: nuncio}}\nrules:\n\
-         - {{apiGroups: [''], resources: [{resources}], verbs: [get, list, watch]}}\n\
-         - {{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}}\n\
-         - {{apiGroups: [networking.k8s.io], resources: [ingresses, ingressclasses], \
-         verbs: [get, list, watch]}}\n\
-         - {{apiGroups: [getambassador.io], resources: ['*'], verbs: [get, list, watch]}}\n\
-         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\n\
-         metadata: {{name: nuncio}}\n\
-         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: nuncio}}\n\
-         subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: nobody}}]\n---\n"
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_that_may_not_be_read_are_missing_until_they_may() {
     let certified = Certified::start().await;
     let scene = &certified.scene;
-    scene.apply(&role("services")).await;
+    scene.apply(&rights("services", "'*'")).await;
     let mut gateway = scene.gateway(NOBODY);
     gateway.ready().await;
     until_missing(&gateway, "mine").await;
@@ -210,7 +194,7 @@ async fn those_that_may_not_be_read_are_missing_until_they_may() {
         "{errors}"
     );
 
-    scene.apply(&role("services, secrets")).await;
+    scene.apply(&rights("services, secrets", "'*'")).await;
     certified.until_shown(&gateway, "a", &certified.mine).await;
     until_held(&gateway, &["mine"]).await;
     gateway.terminate().await;
