@@ -15,8 +15,8 @@ mod survival;
 use std::net::Ipv4Addr;
 
 use kubernetes::upstream;
-use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_echo::Running;
+use nuncio_echo::client::{Client, Protocol, Target};
 use nuncio_testkube::{ADMIN, Kubernetes, NOBODY};
 use support::{Gateway, free_port};
 

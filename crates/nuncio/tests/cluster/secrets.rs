@@ -139,7 +139,8 @@ async fn those_that_nothing_refers_to_are_not_held() {
     let later = tls_secret("later", &second);
     scene.kubernetes.delete(&later).await.unwrap();
     until_missing(&gateway, "later").await;
-    assert!(!certified.shows("b", &second).await);
+    let gone = async || !certified.shows("b", &second).await;
+    gateway.until(gone).await;
     assert!(certified.shows("a", &certified.mine).await);
     until_held(&gateway, &["mine"]).await;
     scene.apply(&later).await;
