@@ -56,7 +56,8 @@ impl Secrets {
 pub(super) fn is_possible((namespace, name): &SecretName, limits: &Limits) -> bool {
     let is_name = |text: &str| {
         let may = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'.');
-        !text.is_empty() && text.bytes().all(may)
+        // Nothing that a path would be shortened by.
+        !text.is_empty() && !text.starts_with(['-', '.']) && text.bytes().all(may)
     };
     let within = limits.namespace.as_deref();
     is_name(namespace) && is_name(name) && within.is_none_or(|within| within == &**namespace)
@@ -115,7 +116,7 @@ mod tests {
         assert!(possible("a-1", "b.example", None));
         assert!(possible("a", "b", Some("a")));
         assert!(!possible("a", "b", Some("other")));
-        for name in ["", "a,type=b", "a/b", "A", "a b"] {
+        for name in ["", "a,type=b", "a/b", "A", "a b", "..", "-a"] {
             assert!(!possible("a", name, None), "{name}");
             assert!(!possible(name, "a", None), "{name}");
         }
