@@ -22,6 +22,7 @@ mod quic;
 mod rbac;
 mod ready;
 mod route;
+mod route_authorization;
 mod runtime;
 mod secret;
 mod session;
