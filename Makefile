@@ -16,10 +16,10 @@ CERTIFICATES_OPTION = --certificates "$(CERTIFICATES)"
 ROUTES_OPTION = --routes "$(ROUTES)"
 FILTERS_OPTION = --filters "$(FILTERS)"
 
-.PHONY: help run test soak conformance bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
+.PHONY: help run test soak conformance conformance-shuffled conformance-alone bench bench-instructions bench-ratelimit lint fmt clean envoy toolchain
 
 help: ## What can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: toolchain ## Build, install Envoy, and start the gateway on examples/quickstart
 	@scripts/quickstart.sh
@@ -45,13 +45,22 @@ soak: toolchain ## Change and kill things under load for SECONDS (default 600), 
 	    NUNCIO_STEPS=10000 $(CARGO) test --workspace --locked --test incremental && \
 	    NUNCIO_SOAK_SECONDS="$(or $(SECONDS),600)" $(CARGO) test --workspace --locked --test load soak -- --nocapture
 
-conformance: toolchain ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
+conformance: ## Run the Gateway API's conformance suite (TEST=Name: one test); the report is in target/conformance
+conformance: SUITE = run.sh target/conformance $(if $(TEST),-run-test=$(TEST))
+
+conformance-shuffled: ## Run all of it twice in a row, each time in another random order (SEED=number: those again)
+conformance-shuffled: SUITE = orders.sh shuffled target/conformance-orders $(SEED)
+
+conformance-alone: ## Run each test of it beside a nuncio of its own, which takes long (TESTS="Name Name": some)
+conformance-alone: SUITE = orders.sh alone target/conformance-orders $(TESTS)
+
+conformance conformance-shuffled conformance-alone: toolchain
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \
 	    KUBERNETES_BIN="$$(scripts/install-kubernetes.sh)" && export KUBERNETES_BIN && \
 	    NFT="$$(scripts/install-nftables.sh)" && export NFT && \
 	    CONFORMANCE_BIN="$$(scripts/install-conformance.sh)" && export CONFORMANCE_BIN && \
 	    $(CARGO) build --workspace --locked --bin nuncio && \
-	    NUNCIO=target/debug/nuncio tests/conformance/run.sh target/conformance $(if $(TEST),-run-test=$(TEST))
+	    NUNCIO=target/debug/nuncio tests/conformance/$(SUITE)
 
 bench: toolchain ## Measure what nuncio costs (docs/bench.md); BASELINE=old.json compares
 	@NUNCIO_ENVOY="$$(scripts/install-envoy.sh)" && export NUNCIO_ENVOY && \

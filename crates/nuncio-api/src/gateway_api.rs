@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::getambassador::LabelSelector;
 
@@ -201,8 +200,37 @@ fields! {
         pub request_redirect: Option<RequestRedirect>,
         pub url_rewrite: Option<UrlRewrite>,
         pub cors: Option<Cors>,
-        pub external_auth: Option<Value>,
+        pub external_auth: Option<ExternalAuth>,
         pub extension_ref: Option<ObjectReference>,
+    }
+
+    /// Who is asked whether a request may pass (GEP-1494).
+    pub struct ExternalAuth {
+        /// `HTTP` or `GRPC`.
+        pub protocol: String,
+        pub backend_ref: BackendObjectReference,
+        pub grpc: Option<GrpcAuth>,
+        pub http: Option<HttpAuth>,
+        pub forward_body: Option<ForwardBody>,
+    }
+
+    pub struct GrpcAuth {
+        /// Headers of the client that go along; all of them when empty.
+        pub allowed_headers: Vec<String>,
+    }
+
+    pub struct HttpAuth {
+        /// Stands before the path.
+        pub path: Option<String>,
+        /// Headers of the client that go along, beside those that always do.
+        pub allowed_headers: Vec<String>,
+        /// Headers of the answer that the backend gets; all of them when empty.
+        pub allowed_response_headers: Vec<String>,
+    }
+
+    pub struct ForwardBody {
+        /// The longest body that goes along, in bytes; none does when it is 0.
+        pub max_size: u16,
     }
 
     pub struct HeaderModifier {

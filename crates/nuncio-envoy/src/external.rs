@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nuncio_envoy_api::envoy::config::core::v3 as core;
 use nuncio_envoy_api::envoy::config::ratelimit::v3::RateLimitServiceConfig;
@@ -41,7 +42,7 @@ pub(crate) fn authorization(asked: &Authorization) -> ext_authz::ExtAuthz {
             message.transport_api_version = core::ApiVersion::V3.into();
             message.services = Some(Services::GrpcService(grpc_service(
                 &asked.cluster,
-                Some(asked),
+                Some(asked.timeout),
             )));
         }
         AuthProtocol::Http(http) => {
@@ -55,14 +56,7 @@ pub(crate) fn authorization(asked: &Authorization) -> ext_authz::ExtAuthz {
 fn http_service(asked: &Authorization, http: &HttpAuthorization) -> ext_authz::HttpService {
     let response_headers = || Some(names(&http.response_headers));
     ext_authz::HttpService {
-        server_uri: Some(core::HttpUri {
-            // Required, and not looked at: the cluster counts.
-            uri: format!("http://{}", asked.cluster),
-            timeout: duration(asked.timeout),
-            http_upstream_type: Some(core::http_uri::HttpUpstreamType::Cluster(
-                asked.cluster.to_string(),
-            )),
-        }),
+        server_uri: Some(http_uri(&asked.cluster, asked.timeout)),
         path_prefix: http
             .path_prefix
             .as_ref()
@@ -91,7 +85,18 @@ fn http_service(asked: &Authorization, http: &HttpAuthorization) -> ext_authz::H
     }
 }
 
-fn sent_body(body: &SentBody) -> ext_authz::BufferSettings {
+pub(crate) fn http_uri(cluster: &str, timeout: Duration) -> core::HttpUri {
+    core::HttpUri {
+        // Required, and not looked at: the cluster counts.
+        uri: format!("http://{cluster}"),
+        timeout: duration(timeout),
+        http_upstream_type: Some(core::http_uri::HttpUpstreamType::Cluster(
+            cluster.to_owned(),
+        )),
+    }
+}
+
+pub(crate) fn sent_body(body: &SentBody) -> ext_authz::BufferSettings {
     ext_authz::BufferSettings {
         max_request_bytes: body.max_bytes,
         allow_partial_message: body.allow_partial,
@@ -100,7 +105,7 @@ fn sent_body(body: &SentBody) -> ext_authz::BufferSettings {
 }
 
 /// The names of headers, whatever their case.
-fn names(names: &[Arc<str>]) -> matcher::ListStringMatcher {
+pub(crate) fn names(names: &[Arc<str>]) -> matcher::ListStringMatcher {
     use matcher::string_matcher::MatchPattern;
     let exact = |name: &Arc<str>| matcher::StringMatcher {
         match_pattern: Some(MatchPattern::Exact(name.to_string())),
@@ -111,10 +116,10 @@ fn names(names: &[Arc<str>]) -> matcher::ListStringMatcher {
     }
 }
 
-fn grpc_service(cluster: &str, asked: Option<&Authorization>) -> core::GrpcService {
+fn grpc_service(cluster: &str, timeout: Option<Duration>) -> core::GrpcService {
     use core::grpc_service::{EnvoyGrpc, TargetSpecifier};
     core::GrpcService {
-        timeout: asked.and_then(|asked| duration(asked.timeout)),
+        timeout: timeout.and_then(duration),
         target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
             cluster_name: cluster.to_owned(),
             ..Default::default()

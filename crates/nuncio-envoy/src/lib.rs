@@ -22,6 +22,7 @@ mod quic;
 mod rbac;
 mod ready;
 mod route;
+mod route_authorization;
 mod runtime;
 mod secret;
 mod session;
@@ -135,6 +136,10 @@ impl Encoder {
             insert(ResourceType::Listener, &each.name().into(), ready(each));
         }
         for (name, each) in &gateway.route_tables {
+            let known = old.route_tables.get(name);
+            if known.is_some_and(|known| Arc::ptr_eq(known, each)) {
+                continue;
+            }
             let memory = self.tables.entry(Arc::clone(name)).or_default();
             let resource = table::route_configuration(memory, each);
             insert(ResourceType::RouteConfiguration, name, resource);

@@ -19,6 +19,7 @@ use nuncio_envoy_api::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use nuncio_envoy_api::google::protobuf::Any;
 use nuncio_envoy_api::pack;
 use nuncio_envoy_api::resource::{Resource, ResourceType};
+use nuncio_model::external::AUTHORIZATION;
 use nuncio_model::listener::{
     CertificateDetails, FilterChain, ForwardedCertificate, HttpConnectionManager, HttpOptions,
     Listener, ListenerFilter, Proxy, TcpProxy, Transport, UnderscoreHeaders,
@@ -26,7 +27,9 @@ use nuncio_model::listener::{
 use prost::Message;
 
 use crate::proto::{ads, bool_value, duration, header_key_format, socket_address, uint32};
-use crate::{filter, log, quic, rbac, resource, session, statistics, tls, tracing};
+use crate::{
+    filter, log, quic, rbac, resource, route_authorization, session, statistics, tls, tracing,
+};
 
 /// Windows that a client may fill, as Envoy's guide for edge proxies has them: Envoy's defaults
 /// (256 MiB) let few clients take all memory.
@@ -246,9 +249,15 @@ fn http_connection_manager(
             .into_iter()
             .chain(http.filters.iter().map(filter::discovered))
             .chain([filter::cors()])
-            .chain(http.late_filters.iter().map(filter::discovered))
+            .chain(http.late_filters.iter().flat_map(|name| {
+                let own = http.route_filters && **name == *AUTHORIZATION;
+                let own = own.then(route_authorization::filters);
+                [filter::discovered(name)]
+                    .into_iter()
+                    .chain(own.into_iter().flatten())
+            }))
             .chain(
-                http.sessions
+                http.route_filters
                     .then(|| filter::filter(session::FILTER, &session::filter())),
             )
             .chain([filter::router(

@@ -22,7 +22,7 @@ use crate::cluster::routing_priority;
 use crate::proto::{
     bool_value, duration, regex, regex_and_substitute, runtime_fraction, string_matcher, uint32,
 };
-use crate::{error_response, external, filter, session};
+use crate::{error_response, external, filter, route_authorization, session};
 
 /// A route of a table about whose requests this is asked.
 pub(crate) fn route(route: &Route, asks: &Asks) -> rds::Route {
@@ -31,6 +31,9 @@ pub(crate) fn route(route: &Route, asks: &Asks) -> rds::Route {
         typed_per_filter_config.insert(filter::CORS.to_owned(), cors_policy(policy));
     }
     typed_per_filter_config.extend(external::of_route(&route.action, asks));
+    if let Some(asked) = &route.authorization {
+        typed_per_filter_config.extend(route_authorization::of_route(asked));
+    }
     let action = match &route.action {
         Action::Forward(forward) => {
             match &forward.error_responses {

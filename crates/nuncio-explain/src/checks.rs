@@ -1,8 +1,8 @@
 //! What services are asked about a request, after CORS and before its route answers.
 
 use nuncio_model::Gateway;
-use nuncio_model::external::{Label, RouteAuth};
-use nuncio_model::filter::FilterConfig;
+use nuncio_model::external::{AUTHORIZATION, Label, ROUTE_AUTHORIZATION, RouteAuth};
+use nuncio_model::filter::{FilterConfig, HttpFilter};
 use nuncio_model::listener::HttpConnectionManager;
 use nuncio_model::route::{Action, Route};
 
@@ -31,12 +31,32 @@ pub(crate) fn of(
         refused: None,
     };
     for name in &http.late_filters {
-        let Some(filter) = gateway.filters.get(name) else {
-            continue;
-        };
+        if let Some(filter) = gateway.filters.get(name) {
+            checks.add(gateway, filter, route, arrived);
+        }
+        if checks.refused.is_some() {
+            break;
+        }
+        if **name == *AUTHORIZATION {
+            checks
+                .filters
+                .extend(route.and_then(|route| own(gateway, route)));
+        }
+    }
+    checks
+}
+
+impl Checks {
+    fn add(
+        &mut self,
+        gateway: &Gateway,
+        filter: &HttpFilter,
+        route: Option<&Route>,
+        arrived: &Arrived,
+    ) {
         let says = match &filter.config {
             // Envoy asks about no request that has no route.
-            FilterConfig::Authorization(_) if route.is_none() => continue,
+            FilterConfig::Authorization(_) if route.is_none() => return,
             FilterConfig::Authorization(asked) => match auth(route) {
                 RouteAuth::Bypassed => "is not asked about such requests".to_owned(),
                 auth => format!(
@@ -52,7 +72,7 @@ pub(crate) fn of(
                 "lets nothing but the probes pass, because no AuthService is in effect".to_owned()
             }
             FilterConfig::Refusal(_) => {
-                checks.refused = Some(refused(
+                self.refused = Some(refused(
                     500,
                     "no AuthService is in effect, so that nothing passes",
                     "mend the AuthService: `nuncio check` says what is wrong with it",
@@ -62,25 +82,34 @@ pub(crate) fn of(
             FilterConfig::RateLimit(asked) => {
                 let descriptors = descriptors(route, &asked.domain);
                 if descriptors.is_empty() {
-                    continue;
+                    return;
                 }
                 format!(
                     "asks {} whether there are too many requests with {descriptors}",
                     whom(gateway, &asked.cluster)
                 )
             }
-            _ => continue,
+            _ => return,
         };
-        checks.filters.push(Filter {
-            name: name.to_string(),
+        self.filters.push(Filter {
+            name: filter.config.name().to_owned(),
             says,
             source: Some(Source::of(&filter.origin)),
         });
-        if checks.refused.is_some() {
-            break;
-        }
     }
-    checks
+}
+
+/// Who is asked about its route alone.
+fn own(gateway: &Gateway, route: &Route) -> Option<Filter> {
+    let asked = route.authorization.as_ref()?;
+    Some(Filter {
+        name: ROUTE_AUTHORIZATION.to_owned(),
+        says: format!(
+            "asks {} whether the request may pass",
+            whom(gateway, &asked.cluster)
+        ),
+        source: Some(Source::of(&route.origin)),
+    })
 }
 
 /// A redirect comes before.

@@ -14,6 +14,9 @@ use crate::value::{FormatString, HeaderName, HttpStatus, MatchHeaderName, PathLi
 /// The filter of an authorization service.
 pub const AUTHORIZATION: &str = "envoy.filters.http.ext_authz";
 
+/// The filter of those who are asked about a route alone.
+pub const ROUTE_AUTHORIZATION: &str = "envoy.filters.http.ext_authz.route";
+
 /// The filter of a rate limit service.
 pub const RATE_LIMIT: &str = "envoy.filters.http.ratelimit";
 
@@ -87,6 +90,37 @@ pub struct Authorization {
     pub failure_mode_allow: bool,
     /// The answer to what is not answered; `None` is 403.
     pub status_on_error: Option<HttpStatus>,
+}
+
+/// Who is asked whether a request of a route may pass, after whoever is asked about all. What is not answered
+/// is refused.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RouteAuthorization {
+    /// Name of a [`crate::Gateway::clusters`] entry.
+    pub cluster: Arc<str>,
+    pub protocol: RouteAuthProtocol,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Headers of the client that go along, in lower case and sorted, beside those that always do. `None` is all
+    /// of them over gRPC, and no other over HTTP.
+    pub request_headers: Option<Vec<Arc<str>>>,
+    /// How much of the body goes along.
+    pub body: Option<SentBody>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub enum RouteAuthProtocol {
+    Http {
+        /// Stands before the path.
+        path_prefix: Option<PathLiteral>,
+        /// Headers of the answer that the upstream gets, in lower case and sorted; `None` is all that are not
+        /// about the answer itself.
+        response_headers: Option<Vec<Arc<str>>>,
+    },
+    Grpc {
+        /// The host that it is asked as.
+        authority: Arc<str>,
+    },
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize)]

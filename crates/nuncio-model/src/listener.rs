@@ -163,9 +163,9 @@ pub struct HttpConnectionManager {
     pub filters: Vec<Arc<str>>,
     /// The same, after CORS: those that ask others.
     pub late_filters: Vec<Arc<str>>,
-    /// Whether its routes may have a [`crate::route::Session`].
+    /// Whether its routes may have a [`crate::route::Session`], and others who are asked about them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub sessions: bool,
+    pub route_filters: bool,
     /// What all connection managers have in common.
     pub options: Arc<HttpOptions>,
 }

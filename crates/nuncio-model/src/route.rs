@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::external::{Asks, Checks};
+use crate::external::{Asks, Checks, RouteAuthorization};
 use crate::filter::ErrorResponse;
 use crate::report::Origin;
 use crate::value::{
@@ -50,6 +50,9 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
     pub cors: Option<Cors>,
+    /// Who is asked about its requests alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Arc<RouteAuthorization>>,
 }
 
 /// All of it must hold.

@@ -199,6 +199,7 @@ fn routes() -> impl Strategy<Value = Vec<Arc<Route>>> {
                     request_headers: HeaderEdits::default(),
                     response_headers: HeaderEdits::default(),
                     cors: None,
+                    authorization: None,
                 })
             })
             .collect()
@@ -285,6 +286,7 @@ fn large() -> Vec<Vec<Arc<Route>>> {
                     request_headers: HeaderEdits::default(),
                     response_headers: HeaderEdits::default(),
                     cors: None,
+                    authorization: None,
                 })
             })
             .collect()

@@ -123,15 +123,20 @@ impl<'s> Route<'s> {
         self.origin().field(field)
     }
 
-    /// The Services that requests are sent to.
+    /// The Services that requests are sent to, and those that are asked about them.
     pub(super) fn services(&self) -> Vec<(&str, &str)> {
         let own = self.meta.namespace.as_str();
         match self.spec {
             Spec::Http(spec) => {
-                let rules = spec.rules.iter().flatten();
-                let backends = rules.flat_map(|rule| &rule.backend_refs);
-                backends
-                    .map(|each| (each.namespace.as_deref().unwrap_or(own), each.name.as_str()))
+                let rules = || spec.rules.iter().flatten();
+                let backends = rules().flat_map(|rule| &rule.backend_refs);
+                let backends = backends.map(|each| (&each.namespace, &each.name));
+                let asked = rules().flat_map(|rule| &rule.filters);
+                let asked = asked.filter_map(|filter| filter.external_auth.as_ref());
+                let asked =
+                    asked.map(|asked| (&asked.backend_ref.namespace, &asked.backend_ref.name));
+                let all = backends.chain(asked);
+                all.map(|(namespace, name)| (namespace.as_deref().unwrap_or(own), name.as_str()))
                     .collect()
             }
             Spec::Grpc(spec) => {

@@ -24,7 +24,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a backend speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
+pub(super) enum Protocol {
     Http1,
     Http2,
     /// Bytes, whatever they mean.
@@ -79,8 +79,21 @@ impl<'r> Backends<'r> {
         field: &str,
         settings: &BackendSettings,
     ) -> Option<Arc<str>> {
+        let protocol = default_protocol(self.route);
+        self.resolve_as(context, reference, field, protocol, settings)
+    }
+
+    /// The same of one that speaks another protocol than the route's backends, where its Service does not say.
+    pub(super) fn resolve_as(
+        &mut self,
+        context: &mut Context<'_>,
+        reference: &BackendObjectReference,
+        field: &str,
+        protocol: Protocol,
+        settings: &BackendSettings,
+    ) -> Option<Arc<str>> {
         let at = self.route.at(field);
-        match self.cluster(context, reference, &at, settings) {
+        match self.cluster(context, reference, &at, protocol, settings) {
             Ok(cluster) => cluster,
             Err(fault) => {
                 self.unresolved.get_or_insert(fault);
@@ -94,10 +107,10 @@ impl<'r> Backends<'r> {
         context: &mut Context<'_>,
         reference: &BackendObjectReference,
         at: &Origin,
+        protocol: Protocol,
         settings: &BackendSettings,
     ) -> Result<Option<Arc<str>>, Fault> {
         let (route, facts) = (self.route, self.facts);
-        let protocol = default_protocol(route);
         let store = context.store;
         let group = reference.group.as_deref().unwrap_or_default();
         let kind = reference.kind.as_deref().unwrap_or("Service");

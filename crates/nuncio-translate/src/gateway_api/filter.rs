@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nuncio_api::gateway_api::{self as api, HeaderModifier, HttpFilter, PathModifier};
 use nuncio_model::Reason;
+use nuncio_model::external::RouteAuthorization;
 use nuncio_model::route::{
     Cors, HeaderAddition, HeaderEdits, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect,
     RedirectPath, RedirectScheme, RedirectStatus, StringMatch,
@@ -13,6 +14,7 @@ use nuncio_model::value::{
 };
 
 use super::backend::Backends;
+use super::external_auth::Ask;
 use super::policy::settings::{BackendSettings, Settings};
 use super::rule::Facts;
 use super::{Context, Fault};
@@ -39,6 +41,10 @@ pub(super) struct Effects {
     pub(super) preflights: Vec<(StringMatch, HeaderEdits)>,
     /// What RoutePolicies say: those that filters refer to are nearer than those that are attached.
     pub(super) settings: Settings,
+    pub(super) authorization: Option<Arc<RouteAuthorization>>,
+    /// Who is to be asked cannot be resolved.
+    pub(super) refused: bool,
+    asks_several: bool,
 }
 
 /// Why a rule cannot be honoured: its requests are answered with 500.
@@ -79,6 +85,16 @@ impl Effects {
                 "IncompatibleFilters",
                 "a redirect cannot be rewritten",
                 "remove RequestRedirect or URLRewrite",
+            )));
+        }
+        if self.asks_several {
+            let at = route.at(format!("{field}.filters"));
+            return Err(Unusable(context.fault(
+                &at,
+                Reason::Conflict,
+                "IncompatibleFilters",
+                "of several ExternalAuth filters only one would be asked",
+                "keep one, of the rule or of each of its backends",
             )));
         }
         Ok(())
@@ -165,12 +181,26 @@ impl Effects {
                 self.settings.overlay(settings);
                 Ok(())
             }
+            "ExternalAuth" => {
+                let name = "externalAuth";
+                let spec = filter.external_auth.as_ref().ok_or_else(|| missing(name))?;
+                let ask = Ask {
+                    route: backends.route,
+                    field: &format!("{field}.{name}"),
+                };
+                self.asks_several |= self.authorization.is_some() || self.refused;
+                match ask.read(context, spec, backends)? {
+                    Some(asked) => self.authorization = Some(Arc::new(asked)),
+                    None => self.refused = true,
+                }
+                Ok(())
+            }
             other => Err((
                 format!("{field}.type"),
                 Invalid::new(
                     format!("nuncio has no filter of type {}", other.escape_debug()),
                     "write RequestHeaderModifier, ResponseHeaderModifier, RequestMirror, \
-                     RequestRedirect, URLRewrite, CORS or ExtensionRef",
+                     RequestRedirect, URLRewrite, CORS, ExternalAuth or ExtensionRef",
                 ),
             )),
         }

@@ -23,6 +23,7 @@ mod attach;
 mod backend;
 mod base;
 mod class;
+mod external_auth;
 mod filter;
 mod grant;
 mod hostname;

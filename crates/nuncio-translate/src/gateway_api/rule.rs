@@ -562,6 +562,8 @@ impl Targets {
             };
             let redirect = effects.redirect(&matches.path, facts)?;
             let action = match (redirect, &target.cluster) {
+                // Who was to be asked is not known.
+                _ if effects.refused => internal_error(),
                 (Some(redirect), _) => Action::Redirect(redirect),
                 (None, Some(cluster)) => Action::Forward(Box::new(Forward {
                     cluster: Arc::clone(cluster),
@@ -596,6 +598,7 @@ impl Targets {
                 request_headers: effects.request_headers.clone(),
                 response_headers: effects.response_headers.clone(),
                 cors: effects.cors.clone(),
+                authorization: effects.authorization.clone(),
             };
             if let Some(session) = session.filter(|_| self.several && target.cluster.is_some()) {
                 held.push(Arc::new(model::Route {
@@ -648,6 +651,7 @@ fn preflight(
         request_headers: HeaderEdits::default(),
         response_headers: answers.clone(),
         cors: None,
+        authorization: None,
     })
 }
 
@@ -666,6 +670,7 @@ fn error(route: &Route<'_>, matches: &RouteMatch, field: &str) -> Arc<model::Rou
         request_headers: Default::default(),
         response_headers: Default::default(),
         cors: None,
+        authorization: None,
     })
 }
 

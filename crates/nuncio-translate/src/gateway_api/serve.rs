@@ -309,7 +309,7 @@ impl<'a> Port<'a> {
             filters: self.base.filter_names.clone(),
             late_filters: surroundings.late_filters.clone(),
             // Also while no route has one: the first would change the listener, and close connections.
-            sessions: true,
+            route_filters: true,
             options: Arc::clone(&surroundings.options),
         })
     }

@@ -178,5 +178,6 @@ fn misdirected(origin: &Origin) -> Arc<Route> {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         cors: None,
+        authorization: None,
     })
 }

@@ -114,6 +114,7 @@ pub(super) fn read_only(route: &Arc<Route>) -> [Arc<Route>; 2] {
             remove: Vec::new(),
         },
         cors: None,
+        authorization: None,
     };
     [Arc::new(reads), Arc::new(rest)]
 }

@@ -496,6 +496,7 @@ fn route(parsed: &Parsed, fraction: Option<RuntimeFraction>, action: Action) -> 
         request_headers: parsed.request_headers.clone(),
         response_headers: parsed.response_headers.clone(),
         cors: parsed.cors.clone(),
+        authorization: None,
     })
 }
 

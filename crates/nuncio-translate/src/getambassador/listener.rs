@@ -442,7 +442,7 @@ impl Build<'_> {
             http3: self.http3,
             filters: context.module.filters.clone(),
             late_filters: external::FILTERS.map(Into::into).to_vec(),
-            sessions: false,
+            route_filters: false,
             options: Arc::clone(&context.module.options),
         })
     }
@@ -518,5 +518,6 @@ fn not_found(host: &Host) -> Arc<Route> {
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         cors: None,
+        authorization: None,
     })
 }

@@ -106,6 +106,7 @@ fn to_https(route: &Route) -> Route {
         }),
         // A browser asks again where it is sent.
         cors: None,
+        authorization: None,
         ..route.clone()
     }
 }
