@@ -120,11 +120,11 @@ pub(super) fn of_classes(
 }
 
 /// Of a Gateway and of its ListenerSets. `attached` says how many routes a listener has.
-pub(super) fn of_gateway<'b>(
-    base: &'b Base,
+pub(super) fn of_gateway(
+    base: &Base,
     index: usize,
     attached: impl Fn(ListenerKey) -> usize + Copy,
-) -> impl Iterator<Item = (&'b Arc<ResourceId>, Status)> {
+) -> impl Iterator<Item = (&Arc<ResourceId>, Status)> {
     let gateway = &base.gateways[index];
     let attached = move |set, listener| {
         attached(ListenerKey {
